@@ -1,0 +1,43 @@
+# make demo    set everything up and run the main job once
+# make test    set everything up and run all tests
+# Both work on a machine that has Python 3.11 or newer and make; a second run reuses the set-up.
+# With a GPU-less Linux machine, PIP_EXTRA_INDEX_URL may name PyTorch's index of CPU wheels to save a large download.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export SNNC_LAVA_DIR := $(CURDIR)/.lava
+
+.PHONY: demo test lint numbers setup clean
+
+demo: setup
+	$(BIN)/snnc demo
+
+test: setup
+	SNNC_REQUIRE_LAVA=1 $(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	rm -rf build/typed && $(BIN)/pip install --quiet --no-deps --no-build-isolation --target build/typed . && MYPYPATH=build/typed $(BIN)/mypy -p snnc
+
+numbers: setup
+	$(BIN)/python -m tests.numbers
+
+setup: $(VENV)/ready $(SNNC_LAVA_DIR)/snnc-lava.json
+
+# Made last, so that an interrupted set-up starts again.
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "snnc needs Python 3.11 or newer: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt setuptools wheel
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,events]'
+	touch $@
+
+# The command itself knows whether anything is to be done.
+$(SNNC_LAVA_DIR)/snnc-lava.json: $(VENV)/ready targets/lava/requirements.txt targets/lava/requirements-lava.txt
+	$(BIN)/snnc lava setup
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(SNNC_LAVA_DIR) build
