@@ -1,0 +1,66 @@
+"""Spike data: what is accepted, and how outputs are decoded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from snnc.errors import InputError
+from snnc.samples import Samples, accuracy, load_npz
+
+SPIKES = np.zeros((3, 4, 2), np.uint8)
+
+
+def test_round_trip_through_npz(tmp_path: Path) -> None:
+    spikes = np.random.default_rng(0).integers(0, 2, (5, 6, 2, 3))
+    np.savez(tmp_path / "a.npz", spikes=spikes, labels=np.arange(5))
+    samples = load_npz(tmp_path / "a.npz")
+    assert samples.spikes.dtype == np.uint8
+    assert np.array_equal(samples.spikes, spikes)
+    assert (len(samples), samples.steps, samples.shape) == (5, 6, (2, 3))
+    assert len(samples.first(2)) == 2
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({"labels": np.arange(3)}, "no array 'spikes'"),
+        ({"spikes": SPIKES + 2}, "zeros and ones"),
+        ({"spikes": np.full((1, 1, 1), np.nan)}, "zeros and ones"),
+        ({"spikes": SPIKES[0]}, "samples, steps"),
+        ({"spikes": SPIKES[:0]}, "not empty"),
+        ({"spikes": SPIKES, "labels": np.arange(2)}, "3 integers"),
+        ({"spikes": SPIKES, "labels": np.zeros(3)}, "3 integers"),
+        ({"spikes": np.array([[["a"]]])}, "zeros and ones"),
+    ],
+)
+def test_what_is_no_spike_data_is_refused(tmp_path: Path, arrays: dict, says: str) -> None:
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(InputError, match=says):
+        load_npz(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not really", b"\x80\x04."])
+def test_what_is_no_npz_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"readable|empty"):
+        load_npz(tmp_path / "a.npz")
+
+
+def test_pickles_are_not_opened(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", spikes=np.array([object()], dtype=object))
+    with pytest.raises(InputError):
+        load_npz(tmp_path / "a.npz")
+
+
+def test_ties_go_to_the_lowest_index() -> None:
+    counts = np.array([[2, 2, 0], [0, 1, 3], [0, 0, 0]])
+    assert accuracy(counts, np.array([0, 2, 0])) == 1.0
+    assert accuracy(counts, np.array([1, 2, 0])) == pytest.approx(2 / 3)
+
+
+def test_the_wrong_shape_is_named() -> None:
+    with pytest.raises(InputError, match=r"\(2,\).*\(64,\)"):
+        Samples(SPIKES).expect((64,))

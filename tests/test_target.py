@@ -1,0 +1,70 @@
+"""Targets: every number has a source, and a bad description says where."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+import snnc
+from snnc import target
+from snnc.errors import InputError, UsageError
+
+TEXT = (resources.files("snnc.targets") / "loihi.toml").read_text()
+
+
+@pytest.mark.parametrize("name", snnc.chips())
+def test_every_number_has_a_listed_source_and_survives_json(name: str) -> None:
+    chip = target.load(name)
+    numbers = dict(chip.numbers())
+    assert len(numbers) > 30
+    assert {n.source for n in numbers.values()} <= set(chip.sources)
+    assert set(chip.sources) <= {n.source for n in numbers.values()}, "a source that nothing cites"
+    assert target.from_json(target.to_json(chip), "") == chip
+
+
+def test_loihi_is_davies_2018() -> None:
+    """The published limits and energies, so that a slip of the pen in the TOML is noticed."""
+    chip = target.load("loihi")
+    assert chip.mesh.cores == 128
+    assert chip.core.synapse_bits.value == 16384 * 64
+    assert (chip.energy.synop_pj.value, chip.energy.neuron_active_pj.value) == (23.6, 81.0)
+    assert chip.energy.static_mw is None
+    assert all(n.kind == "published" for _, n in chip.numbers())
+
+
+def test_what_is_not_published_of_loihi2_is_marked() -> None:
+    chip = target.load("loihi2")
+    assert chip.energy.synop_pj.kind == "assumed"
+    assert chip.timing.synop_ns.kind == "assumed"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("neurons = { value = 1024,", 'neurons = { value = "many",'), r"Expected `int`.*core.neurons"),
+        (("neurons = {", "neurones = {"), "neurones"),
+        (('source = "davies2018" }\nin_axons', 'source = "hearsay" }\nin_axons'), "core.neurons cites 'hearsay'"),
+        (("schema = 1", "schema = 2"), "schema"),
+        (("[core]", "[core"), "bad target description"),
+    ],
+)
+def test_a_bad_description_names_file_and_field(tmp_path: Path, change: tuple[str, str], says: str) -> None:
+    assert change[0] in TEXT
+    path = tmp_path / "mine.toml"
+    path.write_text(TEXT.replace(*change))
+    with pytest.raises(InputError, match=says) as caught:
+        target.load(str(path))
+    assert str(path) in caught.value.where
+
+
+def test_a_file_is_a_target(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(TEXT.replace('name = "loihi"', 'name = "mine"'))
+    assert target.load(str(tmp_path / "mine.toml")).name == "mine"
+
+
+def test_an_unknown_target_is_guessed() -> None:
+    with pytest.raises(UsageError) as caught:
+        target.load("loihi3")
+    assert "did you mean 'loihi" in caught.value.fix
