@@ -1,0 +1,168 @@
+"""Images: the same bytes every time, and nothing damaged or changed is accepted."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from float_networks import conv, mlp
+
+import snnc
+from snnc.errors import InputError
+from snnc.image import Image
+from snnc.network import identical
+
+
+@pytest.fixture(scope="module")
+def image() -> Image:
+    return snnc.compile(conv(), "loihi")
+
+
+@pytest.fixture
+def saved(image: Image, tmp_path: Path) -> Path:
+    image.save(tmp_path / "image.snnc")
+    return tmp_path / "image.snnc"
+
+
+def rewrite(path: Path, name: str, change) -> None:
+    """Replace one member of the zip by change(content)."""
+    with zipfile.ZipFile(path) as archive:
+        files = {i.filename: archive.read(i) for i in archive.infolist()}
+    files[name] = change(files[name])
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, content in files.items():
+            archive.writestr(member, content)
+
+
+def test_round_trip_is_identical(image: Image, saved: Path) -> None:
+    again = Image.load(saved)
+    assert identical(again.network, image.network)
+    assert identical(again.mapping, image.mapping)
+    assert again.target == image.target
+    assert again.provenance == json.loads(json.dumps(image.provenance))
+
+
+def test_two_compilations_give_the_same_bytes(saved: Path, tmp_path: Path) -> None:
+    snnc.compile(conv(), "loihi").save(tmp_path / "again.snnc")
+    assert saved.read_bytes() == (tmp_path / "again.snnc").read_bytes()
+    Image.load(saved).save(tmp_path / "third.snnc")
+    assert saved.read_bytes() == (tmp_path / "third.snnc").read_bytes()
+
+
+def test_a_changed_array_is_noticed(saved: Path) -> None:
+    rewrite(saved, "arrays/00002.npy", lambda data: data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(InputError, match="changed after the image was written"):
+        Image.load(saved)
+
+
+def test_a_changed_target_is_noticed(saved: Path) -> None:
+    rewrite(saved, "target.json", lambda data: data.replace(b"1024", b"2048"))
+    with pytest.raises(InputError, match=r"target.json.*changed"):
+        Image.load(saved)
+
+
+def test_a_newer_image_says_so(saved: Path) -> None:
+    rewrite(saved, "manifest.json", lambda data: data.replace(b'"version": 1', b'"version": 2'))
+    with pytest.raises(InputError, match="format version 2"):
+        Image.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("dt", -1.0, "dt must be a positive"),
+        ("outputs", ["nobody"], "nobody"),
+        ("populations", [], "no population"),
+    ],
+)
+def test_a_manifest_that_makes_no_network(saved: Path, field: str, value: object, says: str) -> None:
+    def change(data: bytes) -> bytes:
+        manifest = json.loads(data)
+        manifest["network"][field] = value
+        return json.dumps(manifest).encode()
+
+    rewrite(saved, "manifest.json", change)
+    with pytest.raises(InputError, match=says):
+        Image.load(saved)
+
+
+def test_an_array_that_lies_about_its_size(saved: Path) -> None:
+    def change(data: bytes) -> bytes:
+        manifest = json.loads(data)
+        manifest["sha256"] = {"arrays/00000.npy": None} | manifest["sha256"]
+        return data
+
+    rewrite(saved, "manifest.json", change)
+    Image.load(saved)  # unchanged so far
+    header = (
+        np.lib.format.magic(1, 0) + b"v\x00" + b"{'descr': '<i4', 'fortran_order': False, 'shape': (9999999999,), }"
+    )
+    huge = header.ljust(127) + b"\n"
+
+    def same_digest(data: bytes) -> bytes:
+        import hashlib
+
+        manifest = json.loads(data)
+        manifest["sha256"]["arrays/00000.npy"] = hashlib.sha256(huge).hexdigest()
+        return json.dumps(manifest).encode()
+
+    rewrite(saved, "arrays/00000.npy", lambda data: huge)
+    rewrite(saved, "manifest.json", same_digest)
+    with pytest.raises(InputError, match="does not hold what its header says"):
+        Image.load(saved)
+
+
+def test_damage_anywhere_is_an_input_error(saved: Path, tmp_path: Path) -> None:
+    """300 flips and truncations: an InputError each time, or the very same image."""
+    data = saved.read_bytes()
+    original = Image.load(saved)
+    rng = np.random.default_rng(0)
+    refused = same = 0
+    for k in range(300):
+        broken = bytearray(data)
+        if k % 3 == 0:
+            broken = broken[: rng.integers(1, len(data))]
+        else:
+            for at in rng.integers(0, len(data), 3):
+                broken[at] ^= 1 << int(rng.integers(0, 8))
+        path = tmp_path / "broken.snnc"
+        path.write_bytes(bytes(broken))
+        try:
+            found = Image.load(path).network
+        except InputError as error:
+            refused += str(path) in error.where
+        else:
+            assert identical(found, original.network)
+            same += 1
+    assert refused + same == 300
+    assert refused > 250
+
+
+def test_not_an_image_at_all(tmp_path: Path) -> None:
+    for name, content in (("empty", b""), ("text", b"hello"), ("lfs", b"version https://git-lfs.github.com/spec/v1\n")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError):
+            Image.load(tmp_path / name)
+    for path in (tmp_path / "missing", tmp_path):
+        with pytest.raises(InputError):
+            Image.load(path)
+
+
+def test_nothing_is_left_when_saving_fails(image: Image, tmp_path: Path) -> None:
+    (tmp_path / "image.snnc").mkdir()
+    with pytest.raises(snnc.errors.UsageError):
+        image.save(tmp_path / "image.snnc")
+    assert [p.name for p in tmp_path.iterdir()] == ["image.snnc"]
+
+
+def test_neurons_keep_their_cores(image: Image) -> None:
+    assert image.usage.neurons.sum() == image.network.size - image.network.inputs[0].size
+    assert image.cores == image.usage.cores
+
+
+def test_names_survive(tmp_path: Path) -> None:
+    snnc.compile(mlp()).save(tmp_path / "a.snnc")
+    assert [p.name for p in Image.load(tmp_path / "a.snnc").network.populations] == ["input", "fc1", "fc2"]

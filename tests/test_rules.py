@@ -1,0 +1,96 @@
+"""Each rule fires on the network that breaks it, and says what, where, how much and the cure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from float_networks import chain, conv, cuba, lif, linear, mlp
+from small_chips import chip
+
+import snnc
+from snnc import pipeline, rules
+from snnc.errors import DoesNotFit
+from snnc.network import Network, Population, Semantics
+from snnc.ops import Linear, canonical
+
+
+def with_population(network: Network, name: str, **changes: object) -> Network:
+    populations = tuple(replace(p, **changes) if p.name == name else p for p in network.populations)
+    return replace(network, populations=populations)
+
+
+def with_params(network: Network, name: str, **values: float) -> Network:
+    params = dict(network[name].params)
+    params |= {key: np.full(network[name].shape, value) for key, value in values.items()}
+    return with_population(network, name, params=params)
+
+
+def cuba_with_bias() -> Network:
+    rng = np.random.default_rng(0)
+    populations = [Population("input", (4,), "input"), cuba("out", (3,))]
+    return chain(populations, [(linear(rng, 3, 4, bias=True),)])
+
+
+def emptied() -> Network:
+    populations = [Population("input", (4,), "input"), lif("out", (3,))]
+    return chain(populations, [(Linear(canonical(np.zeros((3, 4)))),)])
+
+
+def delayed() -> Network:
+    network = mlp()
+    return replace(network, projections=(replace(network.projections[0], delay=2), *network.projections[1:]))
+
+
+def two_inputs() -> Network:
+    network = mlp()
+    return replace(network, populations=(Population("more", (3,), "input"), *network.populations))
+
+
+BROKEN = {
+    "inputs": two_inputs(),
+    "reset": with_population(mlp(), "fc1", semantics=Semantics(reset="subtract")),
+    "compare": with_population(mlp(), "fc2", semantics=Semantics(compare=">=")),
+    "decay": with_params(mlp(), "fc1", tau=1e-4),
+    "current-bias": cuba_with_bias(),
+    "delay": delayed(),
+    "empty": emptied(),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_rule_is_named(name: str) -> None:
+    with pytest.raises(DoesNotFit) as caught:
+        pipeline.check_only(BROKEN[name], chip())
+    (violation,) = caught.value.violations
+    assert violation.rule == name
+    assert violation.where
+    assert violation.message
+    assert violation.fix
+    assert caught.value.exit_code == 4
+
+
+def test_reset_to_another_value_than_zero_is_refused() -> None:
+    with pytest.raises(DoesNotFit, match="v_reset != 0"):
+        pipeline.check_only(with_params(mlp(), "fc1", v_reset=0.5), chip())
+
+
+@pytest.mark.parametrize("network", [mlp(bias=True), conv()], ids=["mlp", "conv"])
+def test_a_sound_network_breaks_none(network: Network) -> None:
+    pipeline.check_only(network, chip())
+
+
+def test_a_chip_that_is_too_small_says_by_how_much() -> None:
+    with pytest.raises(DoesNotFit) as caught:
+        snnc.compile(mlp((10, 300, 5)), chip(neurons=2))
+    (violation,) = caught.value.violations
+    assert violation.rule == "cores"
+    assert "153 cores" in violation.message
+    assert "128" in violation.message
+
+
+def test_every_rule_documents_itself() -> None:
+    for rule in (*rules.OPERATION_RULES, *rules.CAPACITY_RULES):
+        assert rule.text.endswith(".")
+        assert len(rule.text) < 120

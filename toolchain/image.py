@@ -1,0 +1,296 @@
+"""Image: the compiled network, one deterministic file that every executor takes.
+
+An ``image.snnc`` is a zip of ``manifest.json`` (structure, provenance, a SHA-256 of each
+other member), ``target.json`` (the chip as it was at compilation) and one ``.npy`` per
+array. The same image has the same bytes on every machine. Nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from scipy import sparse
+
+from snnc import target as targets
+from snnc.errors import InputError
+from snnc.files import atomic, sniff
+from snnc.network import Network, Population, Projection, Semantics
+from snnc.ops import Conv2d, Linear, Pair
+from snnc.resources import Usage, usage
+from snnc.target import Target
+from snnc.traffic import Routes, routes
+
+VERSION = 1
+# More than any chip's memory; a damaged or hostile file cannot make us allocate more.
+MAX_MEMBER_BYTES = 2 << 30
+MAX_TOTAL_BYTES = 8 << 30
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Mapping:
+    """Where neurons live.
+
+    core_of: int32 (neurons,), -1 for inputs. site_of: int32 (cores,), the physical core of each
+    logical one: tile by tile, row by row.
+    """
+
+    core_of: np.ndarray
+    site_of: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """An integer network on the cores of a target.
+
+    provenance: plain data on how it came to be (source, options, what each pass found).
+    """
+
+    network: Network
+    mapping: Mapping
+    target: Target
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def usage(self) -> Usage:
+        return usage(self.network, self.mapping.core_of, self.target)
+
+    @cached_property
+    def routes(self) -> Routes:
+        return routes(self.usage.stored, self.mapping.core_of, self.mapping.site_of, self.target.mesh)
+
+    @property
+    def cores(self) -> int:
+        return len(self.mapping.site_of)
+
+    @property
+    def tiles(self) -> int:
+        """Tiles with at least one core in use."""
+        return len(np.unique(self.mapping.site_of // self.target.mesh.cores_per_tile.value))
+
+    def save(self, path: Path) -> None:
+        """Write the image; the file appears whole or not at all."""
+        members = _Writer()
+        manifest = _Manifest(
+            format="snnc-image",
+            version=VERSION,
+            network=_pack(self.network, members),
+            core_of=members.add(self.mapping.core_of),
+            site_of=members.add(self.mapping.site_of),
+            provenance=self.provenance,
+            sha256={},
+        )
+        members.files["target.json"] = targets.to_json(self.target)
+        manifest.sha256.update({n: hashlib.sha256(data).hexdigest() for n, data in members.files.items()})
+        text = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+        with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+            for name, data in [("manifest.json", text), *members.files.items()]:
+                info = zipfile.ZipInfo(name, _EPOCH)
+                info.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(info, data)
+
+    @classmethod
+    def load(cls, path: Path) -> Image:
+        """Read an image; InputError naming the file and what is wrong with it."""
+        sniff(path)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                infos = archive.infolist()
+                if max(i.file_size for i in infos) > MAX_MEMBER_BYTES or (
+                    sum(i.file_size for i in infos) > MAX_TOTAL_BYTES
+                ):
+                    raise InputError("it declares more data than any image holds", where=str(path))
+                files = {i.filename: archive.read(i) for i in infos}
+        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
+            raise InputError(f"this is not an image: {error}", where=str(path), fix="snnc compile writes one") from None
+        return _unpack(files, str(path))
+
+
+class _Op(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    kind: str
+    shape: tuple[int, ...]
+    arrays: dict[str, str]
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+
+
+class _Population(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    shape: tuple[int, ...]
+    neuron: str
+    params: dict[str, str]
+    reset: str
+    compare: str
+
+
+class _Projection(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    pre: str
+    post: str
+    op: _Op
+    delay: int
+    bits: int | None
+
+
+class _Network(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    dt: float
+    outputs: tuple[str, ...]
+    populations: list[_Population]
+    projections: list[_Projection]
+
+
+class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
+    format: str
+    version: int
+    network: _Network
+    core_of: str
+    site_of: str
+    provenance: dict[str, Any]
+    sha256: dict[str, str]
+
+
+class _Version(msgspec.Struct):
+    """What every version of the manifest has."""
+
+    format: str = ""
+    version: int = 0
+
+
+class _Writer:
+    """Collects arrays as numbered .npy members."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+
+    def add(self, array: np.ndarray) -> str:
+        name = f"arrays/{len(self.files):05d}.npy"
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+        self.files[name] = buffer.getvalue()
+        return name
+
+
+def _pack(network: Network, members: _Writer) -> _Network:
+    populations = [
+        _Population(
+            p.name,
+            p.shape,
+            p.neuron,
+            {k: members.add(v) for k, v in p.params.items()},
+            p.semantics.reset,
+            p.semantics.compare,
+        )
+        for p in network.populations
+    ]
+    projections = []
+    for p in network.projections:
+        op = p.op
+        if isinstance(op, Linear):
+            parts = {"data": op.weight.data, "indices": op.weight.indices, "indptr": op.weight.indptr}
+            packed = _Op("linear", op.weight.shape, {k: members.add(v) for k, v in parts.items()})
+        else:
+            packed = _Op(
+                "conv2d",
+                op.weight.shape,
+                {"weight": members.add(op.weight)},
+                op.stride,
+                op.padding,
+                op.dilation,
+                op.groups,
+            )
+        projections.append(_Projection(p.name, p.pre, p.post, packed, p.delay, p.bits))
+    return _Network(network.name, network.dt, network.outputs, populations, projections)
+
+
+def _unpack(files: dict[str, bytes], where: str) -> Image:
+    try:
+        version = msgspec.json.decode(files["manifest.json"], type=_Version)
+        if version.format != "snnc-image":
+            raise InputError("this zip file is not an image", where=where, fix="snnc compile writes one")
+        if version.version != VERSION:
+            raise InputError(
+                f"the image has format version {version.version}, this snnc reads {VERSION}",
+                where=where,
+                fix="compile it again, or use the snnc that wrote it",
+            )
+        manifest = msgspec.json.decode(files["manifest.json"], type=_Manifest)
+        for name, digest in manifest.sha256.items():
+            if hashlib.sha256(files[name]).hexdigest() != digest:
+                raise InputError(f"'{name}' was changed after the image was written", where=where)
+        arrays = {n: _array(files[n], n) for n in manifest.sha256 if n.endswith(".npy")}
+        network = _restore(manifest.network, arrays)
+        mapping = Mapping(arrays[manifest.core_of], arrays[manifest.site_of])
+        _check_mapping(network, mapping)
+        target = targets.from_json(files["target.json"], where)
+    except KeyError as error:
+        raise InputError(f"the image lacks {error}", where=where) from None
+    except (msgspec.DecodeError, ValueError) as error:
+        raise InputError(f"this image is damaged: {error}", where=where) from None
+    except InputError as error:
+        raise InputError(error.message, where=f"{where} {error.where}".strip(), fix=error.fix) from None
+    return Image(network, mapping, target, manifest.provenance)
+
+
+def _array(data: bytes, name: str) -> np.ndarray:
+    """An array from .npy bytes whose header is not believed before it matches the length."""
+    file = io.BytesIO(data)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError(f"{name} is of an unknown .npy version")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    body = data[file.tell() :]
+    if fortran or dtype.hasobject or int(np.prod(shape, dtype=object)) * dtype.itemsize != len(body):
+        raise ValueError(f"{name} does not hold what its header says")
+    return np.frombuffer(body, dtype).reshape(shape)
+
+
+def _restore(packed: _Network, arrays: dict[str, np.ndarray]) -> Network:
+    populations = tuple(
+        Population(
+            p.name, p.shape, p.neuron, {k: arrays[a] for k, a in p.params.items()}, Semantics(p.reset, p.compare)
+        )
+        for p in packed.populations
+    )
+    projections = []
+    for p in packed.projections:
+        parts = {k: arrays[a] for k, a in p.op.arrays.items()}
+        op: Linear | Conv2d
+        if p.op.kind == "linear":
+            rows, columns = p.op.shape
+            op = Linear(_csr(parts, (rows, columns), p.name))
+        elif p.op.kind == "conv2d":
+            op = Conv2d(parts["weight"], None, p.op.stride, p.op.padding, p.op.dilation, p.op.groups)
+        else:
+            raise InputError(f"projection '{p.name}' has an unknown operation '{p.op.kind}'")
+        projections.append(Projection(p.name, p.pre, p.post, (op,), p.delay, p.bits))
+    return Network(populations, tuple(projections), packed.outputs, packed.dt, packed.name)
+
+
+def _csr(parts: dict[str, np.ndarray], shape: tuple[int, int], name: str) -> sparse.csr_array:
+    matrix = sparse.csr_array((parts["data"], parts["indices"], parts["indptr"]), shape=shape)
+    matrix.check_format(full_check=True)  # ValueError unless every index is inside
+    if not matrix.has_canonical_format:
+        raise ValueError(f"the synapses of projection '{name}' are not in canonical order")
+    return matrix
+
+
+def _check_mapping(network: Network, mapping: Mapping) -> None:
+    core_of, site_of = mapping.core_of, mapping.site_of
+    if core_of.shape != (network.size,) or core_of.dtype != np.int32 or site_of.dtype != np.int32:
+        raise ValueError("the mapping does not belong to the network")
+    inputs = np.concatenate([np.full(p.size, p.neuron == "input") for p in network.populations])
+    if np.any(core_of[inputs] != -1) or np.any(core_of[~inputs] < 0) or np.any(core_of >= len(site_of)):
+        raise ValueError("the mapping names cores that do not exist")
+    if len(np.unique(site_of)) != len(site_of) or np.any(site_of < 0):
+        raise ValueError("the mapping places two cores on one site")

@@ -1,0 +1,217 @@
+"""The rules of a chip: one small function each, its docstring is its documentation.
+
+A rule takes a network (or the use of cores) and a target and yields a
+:class:`~snnc.errors.Violation` for each breach. Rules on operations need no mapping
+and run first; rules on capacity run on a mapped network. Which numbers a rule reads is
+said by `limit`, a field of the target's TOML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnc import euler
+from snnc.errors import Violation
+from snnc.network import Network
+from snnc.resources import Usage
+from snnc.target import Count, Target
+
+FLOAT_NEURONS = ("if", "lif", "cuba_lif")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A named rule. check takes (network, target) or, for capacity, (network, usage, core_of, target)."""
+
+    name: str
+    limit: str
+    check: Callable[..., Iterator[Violation]]
+
+    @property
+    def text(self) -> str:
+        """The rule in one sentence, for documentation."""
+        return (self.check.__doc__ or "").strip().split("\n")[0]
+
+
+def one_input(network: Network, target: Target) -> Iterator[Violation]:
+    """Spikes enter through exactly one input."""
+    if len(network.inputs) != 1:
+        yield Violation(
+            "inputs",
+            f"network '{network.name}'",
+            f"it has {len(network.inputs)} inputs; one is supported",
+            "join the inputs into one population",
+        )
+
+
+def neuron_model(network: Network, target: Target) -> Iterator[Violation]:
+    """Layers are integrate-and-fire neurons: if, lif or cuba_lif."""
+    for population in network.layers:
+        if population.neuron not in FLOAT_NEURONS:
+            yield Violation(
+                "neuron",
+                f"layer '{population.name}'",
+                f"{target.name} has no '{population.neuron}' neuron",
+                f"use one of {', '.join(FLOAT_NEURONS)}",
+                "neuron.model",
+            )
+
+
+def reset(network: Network, target: Target) -> Iterator[Violation]:
+    """After a spike the membrane returns in a way the chip knows, and to zero."""
+    for population in network.layers:
+        where = f"layer '{population.name}'"
+        kind = population.semantics.reset
+        if kind not in target.neuron.resets:
+            yield Violation(
+                "reset",
+                where,
+                f"it resets by '{kind}'; {target.name} resets by {' or '.join(target.neuron.resets)}",
+                'retrain with reset to zero (snntorch: reset_mechanism="zero")',
+                "neuron.resets",
+            )
+        elif np.any(population.params.get("v_reset", np.zeros(1)) != 0):
+            yield Violation(
+                "reset",
+                where,
+                f"it resets to v_reset != 0; {target.name} resets to 0",
+                "shift v_leak, v_threshold and v_reset so that v_reset is 0",
+                "neuron.resets",
+            )
+
+
+def compare(network: Network, target: Target) -> Iterator[Violation]:
+    """A neuron spikes strictly above its threshold, and its threshold is positive."""
+    for population in network.layers:
+        where = f"layer '{population.name}'"
+        if population.semantics.compare != ">":
+            yield Violation(
+                "compare", where, f"it spikes at v >= threshold; {target.name} only at v >", "train with v > threshold"
+            )
+        if np.any(population.params.get("v_threshold", np.ones(1)) <= 0):
+            yield Violation(
+                "compare", where, "its threshold is not positive", "use a v_threshold > 0", "neuron.threshold_bits"
+            )
+
+
+def decay(network: Network, target: Target) -> Iterator[Violation]:
+    """Time constants are at least one step, so that a decay lies between 0 and 1."""
+    for population in network.layers:
+        for name in ("tau", "tau_syn", "tau_mem"):
+            value = population.params.get(name)
+            if value is not None and np.any(value < network.dt):
+                yield Violation(
+                    "decay",
+                    f"layer '{population.name}'",
+                    f"{name} = {value.min():g} s is shorter than the step of {network.dt:g} s",
+                    f"use a step of at most {value.min():g} s (--dt)",
+                    "neuron.decay_bits",
+                )
+
+
+def current_bias(network: Network, target: Target) -> Iterator[Violation]:
+    """A bias enters the membrane, so a layer with a synaptic current (cuba_lif) has none before that current."""
+    for projection in network.projections:
+        bias = projection.op.bias
+        post = network[projection.post]
+        filtered = post.neuron == "cuba_lif" and np.any(euler.discretise(post, network.dt).alpha != 0)
+        if filtered and bias is not None and np.any(bias != 0):
+            yield Violation(
+                "current-bias",
+                f"layer '{post.name}'",
+                f"its bias passes the synaptic current; {target.name} adds a bias to the membrane only",
+                "train this layer with bias=False (and without batch norm before a current)",
+                "neuron.bias_bits",
+            )
+
+
+def delay(network: Network, target: Target) -> Iterator[Violation]:
+    """Synapses have no extra delay."""
+    for projection in network.projections:
+        if projection.delay:
+            yield Violation(
+                "delay",
+                f"projection '{projection.name}'",
+                f"it is delayed by {projection.delay} steps; the target's synapses store none",
+                "train without delays",
+                "synapse.delay_bits",
+            )
+
+
+def connected(network: Network, target: Target) -> Iterator[Violation]:
+    """Every layer has at least one synapse: a layer that pruning emptied can never spike."""
+    for population in network.layers:
+        if not any(p.op.taps for p in network.into(population.name)):
+            yield Violation(
+                "empty", f"layer '{population.name}'", "it has no synapses left", "prune less, or keep one per layer"
+            )
+
+
+def core_capacity(network: Network, usage: Usage, core_of: np.ndarray, target: Target) -> Iterator[Violation]:
+    """No core holds more neurons, axons, synapse bits or parameter groups than it has."""
+    for name, noun, fix in (
+        ("neurons", "neurons", "use more cores"),
+        ("in_axons", "input axons", "prune the layer, or make it narrower"),
+        ("out_axons", "output axons", "prune the next layer, or make it narrower"),
+        ("synapse_bits", "bits of synapses", "prune the layer, or use fewer --bits"),
+        ("neuron_groups", "sets of neuron parameters", "share thresholds and time constants within a layer"),
+    ):
+        limit: Count = getattr(target.core, name)
+        used = getattr(usage, name)
+        for core in np.flatnonzero(used > limit.value):
+            yield Violation(
+                name.replace("_", "-"),
+                f"{_layers_on(network, core_of, int(core))}, core {core}",
+                f"{used[core]:,} {noun} on one core; {target.name} allows {limit.value:,}",
+                fix,
+                f"core.{name}",
+            )
+
+
+def chip_capacity(network: Network, usage: Usage, core_of: np.ndarray, target: Target) -> Iterator[Violation]:
+    """The network needs no more cores than the chip has."""
+    if usage.cores > target.mesh.cores:
+        synapses = usage.synapse_bits.sum() / target.core.synapse_bits.value
+        yield Violation(
+            "cores",
+            f"network '{network.name}'",
+            f"it needs {usage.cores:,} cores; {target.name} has {target.mesh.cores:,}",
+            f"prune it: its synapses alone fill {synapses:,.1f} cores, its neurons "
+            f"{usage.neurons.sum() / target.core.neurons.value:,.1f}",
+            "mesh",
+        )
+
+
+def _layers_on(network: Network, core_of: np.ndarray, core: int) -> str:
+    offsets = network.offsets
+    names = [p.name for p in network.layers if np.any(core_of[offsets[p.name] : offsets[p.name] + p.size] == core)]
+    return f"layer{'s' if len(names) > 1 else ''} " + ", ".join(f"'{n}'" for n in names)
+
+
+OPERATION_RULES = (
+    Rule("inputs", "", one_input),
+    Rule("neuron", "neuron.model", neuron_model),
+    Rule("reset", "neuron.resets", reset),
+    Rule("compare", "neuron.threshold_bits", compare),
+    Rule("decay", "neuron.decay_bits", decay),
+    Rule("current-bias", "neuron.bias_bits", current_bias),
+    Rule("delay", "synapse.delay_bits", delay),
+    Rule("empty", "", connected),
+)
+CAPACITY_RULES = (
+    Rule("core", "core", core_capacity),
+    Rule("cores", "mesh", chip_capacity),
+)
+
+
+def check_operations(network: Network, target: Target) -> list[Violation]:
+    """Every breach of an operation rule by a lowered network."""
+    return [v for rule in OPERATION_RULES for v in rule.check(network, target)]
+
+
+def check_capacity(network: Network, usage: Usage, core_of: np.ndarray, target: Target) -> list[Violation]:
+    """Every breach of a capacity rule by a mapped network."""
+    return [v for rule in CAPACITY_RULES for v in rule.check(network, usage, core_of, target)]
