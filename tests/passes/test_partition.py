@@ -1,0 +1,127 @@
+"""No core ever exceeds a limit: counted again here, from dense matrices and by another route."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from float_networks import conv, mlp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_chips import chip
+
+from snnc import ops, rules
+from snnc.network import Network, Projection
+from snnc.ops import Linear, canonical
+from snnc.passes.lower import lower
+from snnc.passes.partition import partition
+from snnc.passes.quantize import Limits, quantize
+from snnc.resources import usage
+from snnc.target import Target
+
+LIMITS = Limits(weight=127, threshold=2**17 - 1, bias=2**12 - 1, one=4096)
+
+
+def integer(network: Network) -> Network:
+    return quantize(lower(network), "cuba_fixed", LIMITS)[0]
+
+
+def counted(network: Network, core_of: np.ndarray, target: Target) -> dict[str, np.ndarray]:
+    """Use of every core, neuron by neuron and synapse by synapse."""
+    cores = int(core_of.max()) + 1
+    offsets, synapse = network.offsets, target.synapse
+    reaches = np.zeros((network.size, cores), bool)
+    bits = np.zeros(cores, int)
+    neurons = np.array([np.sum(core_of == c) for c in range(cores)])
+    for p in network.projections:
+        dense = ops.matrix(p.ops[0], network[p.pre].shape).toarray()
+        magnitude = int(np.abs(dense).max())
+        width = synapse.weight_bits.holding(magnitude.bit_length() + 1)
+        assert any(v % 2 for v in np.abs(dense).ravel())  # else trailing zeros would make the width smaller
+        local = core_of[offsets[p.post] :][: network[p.post].size]
+        for core in range(cores):
+            part = dense[local == core]
+            fan = (part != 0).sum(axis=0)
+            reaches[offsets[p.pre] + np.flatnonzero(fan), core] = True
+            index = synapse.index_bits.holding(max(1, math.ceil(math.log2(max(2, neurons[core])))))
+            sizes = {"dense": 0, "sparse": 0}
+            for n in fan[fan > 0]:
+                for form, stored, each in (("dense", len(part), width), ("sparse", int(n), width + index)):
+                    while stored > 0:
+                        block = min(64, stored)
+                        sizes[form] += math.ceil((block * each + 10) / 64) * 64
+                        stored -= block
+            bits[core] += min(sizes.values())
+    return {
+        "neurons": neurons,
+        "in_axons": reaches.sum(axis=0),
+        "out_axons": np.array([reaches[core_of == c].sum() for c in range(cores)]),
+        "synapse_bits": bits,
+    }
+
+
+def assert_sound(network: Network, target: Target) -> np.ndarray:
+    core_of = partition(network, target)
+    inputs = network.inputs[0].size
+    assert np.all(core_of[:inputs] == -1)
+    assert set(core_of[inputs:]) == set(range(core_of.max() + 1))
+    used, mine = usage(network, core_of, target), counted(network, core_of, target)
+    for name, values in mine.items():
+        assert np.array_equal(getattr(used, name), values), name
+        assert np.all(values <= getattr(target.core, name).value), name
+    return core_of
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    sizes=st.lists(st.integers(5, 40), min_size=2, max_size=4),
+    density=st.sampled_from([0.1, 0.4, 1.0]),
+    neurons=st.integers(3, 40),
+    axons=st.integers(60, 100),
+    kibibits=st.integers(6, 40),
+    seed=st.integers(0, 99),
+)
+def test_random_networks_never_break_a_limit(sizes, density, neurons, axons, kibibits, seed) -> None:
+    network = integer(mlp(tuple(sizes), density, seed))
+    # Limits under which any single neuron fits: at most 40 sources, each at most 64 bits in a core of its own.
+    assert_sound(network, chip(neurons=neurons, in_axons=axons, out_axons=axons, synapse_bits=kibibits * 1024))
+
+
+def test_convolutions_keep_the_limits_too() -> None:
+    assert_sound(integer(conv()), chip(neurons=100, in_axons=220, out_axons=300, synapse_bits=30_000))
+
+
+@pytest.mark.parametrize("name", ["neurons", "in_axons", "out_axons", "synapse_bits"])
+def test_each_limit_alone_opens_new_cores(name: str) -> None:
+    network = integer(mlp((30, 60, 20), 0.5))
+    free = partition(network, chip())
+    assert free.max() == 0
+    used = int(getattr(usage(network, free, chip()), name)[0])
+    core_of = assert_sound(network, chip(**{name: used - 1}))
+    assert core_of.max() >= 1
+
+
+def test_layer_order_is_kept() -> None:
+    core_of = assert_sound(integer(mlp((10, 50, 30, 20))), chip(neurons=16))
+    cores = core_of[10:]
+    assert np.all(np.diff(cores) >= 0)
+    assert cores.max() + 1 == math.ceil(100 / 16)  # cores are shared across layers, so none is wasted
+
+
+def test_a_neuron_that_fits_nowhere_is_named_by_the_rule() -> None:
+    network, target = integer(mlp((30, 4, 3))), chip(in_axons=20)
+    core_of = partition(network, target)
+    (violation, *_) = rules.check_capacity(network, usage(network, core_of, target), core_of, target)
+    assert violation.rule == "in-axons"
+    assert "'fc1'" in violation.where
+    assert "30 input axons" in violation.message
+    assert "20" in violation.message
+
+
+def test_a_recurrent_layer_keeps_its_out_axons() -> None:
+    network = integer(mlp((10, 40, 5)))
+    rng = np.random.default_rng(0)
+    loop = Projection("loop", "fc1", "fc1", (Linear(canonical(rng.integers(-9, 10, (40, 40)).astype(np.int16))),))
+    recurrent = Network(network.populations, (*network.projections, loop), network.outputs, network.dt)
+    assert assert_sound(recurrent, chip(neurons=10, out_axons=50)).max() >= 4

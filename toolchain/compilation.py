@@ -1,0 +1,61 @@
+"""The state of a compilation as it flows through the passes.
+
+A pass takes a :class:`Compilation` and returns a new one. What it found out goes into
+`log` under its own name, as plain data that the image keeps and the report shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from snnc.errors import UsageError
+from snnc.network import Network
+from snnc.samples import Samples
+from snnc.target import Target
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user chooses for one compilation.
+
+    bits: signed width of the weights, 2..8. seed: of everything random. max_drop: accuracy that may be
+    lost against the float network, in points (0.5 = half a percent); None = report only.
+    """
+
+    bits: int = 8
+    seed: int = 0
+    max_drop: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.bits <= 8:
+            raise UsageError(f"weights of {self.bits} bits are not possible", fix="choose --bits 2 to 8")
+        if self.max_drop is not None and not self.max_drop >= 0:
+            raise UsageError(f"a drop of {self.max_drop} points makes no sense", fix="choose --max-drop 0 or more")
+
+
+@dataclass(frozen=True, eq=False)
+class Compilation:
+    """Everything known so far.
+
+    source: the float network as it was read. network: the current form of it.
+    samples: calibration data, or None. rates: spikes per step of each neuron, float64 (neurons,).
+    core_of, site_of: as in :class:`snnc.image.Mapping`, None before partition and place.
+    """
+
+    source: Network
+    network: Network
+    target: Target
+    options: Options = Options()
+    samples: Samples | None = None
+    rates: np.ndarray | None = None
+    core_of: np.ndarray | None = None
+    site_of: np.ndarray | None = None
+    log: Mapping[str, Any] = field(default_factory=dict)
+
+    def found(self, **entries: Any) -> Compilation:
+        """The same state with more in the log."""
+        return replace(self, log={**self.log, **entries})
