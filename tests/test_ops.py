@@ -75,6 +75,9 @@ def test_canonical_drops_stored_zeros() -> None:
         (Conv2d(np.ones((1, 2, 3, 3))), (3, 9, 9), "over 2 channels"),
         (Conv2d(np.ones((1, 2, 3, 3))), (2, 2, 9), "does not fit into 2x9"),
         (Pool2d("sum", (2, 2), (2, 2)), (4,), "pooling needs"),
+        (Pool2d("sum", (5, 2), (2, 2)), (1, 4, 4), "spans 5x2 does not fit into 4x4"),
+        (Flatten(0, 3), (2, 3), "cannot be joined"),
+        (Flatten(), (), "cannot be joined"),
     ],
 )
 def test_shapes_that_do_not_match_are_named(op, shape, says) -> None:

@@ -216,9 +216,9 @@ def _pack(network: Network, members: _Writer) -> _Network:
 
 def _unpack(files: dict[str, bytes], where: str) -> Image:
     try:
-        version = msgspec.json.decode(files["manifest.json"], type=_Version)
+        version = msgspec.json.decode(files.get("manifest.json", b"{}"), type=_Version)
         if version.format != "snnc-image":
-            raise InputError("this zip file is not an image", where=where, fix="snnc compile writes one")
+            raise InputError("this is not an image", where=where, fix="snnc compile writes one")
         if version.version != VERSION:
             raise InputError(
                 f"the image has format version {version.version}, this snnc reads {VERSION}",

@@ -11,6 +11,7 @@ Shapes have neither batch nor time axis; a flattened tensor is in C order
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,10 +79,7 @@ class Conv2d:
                 f"a convolution over {channels} channels needs input (channels, rows, columns), got {shape}"
             )
         span = [self.dilation[a] * (self.weight.shape[2 + a] - 1) + 1 for a in (0, 1)]
-        rows, columns = ((shape[1 + a] + 2 * self.padding[a] - span[a]) // self.stride[a] + 1 for a in (0, 1))
-        if rows < 1 or columns < 1:
-            raise InputError(f"a kernel that spans {span[0]}x{span[1]} does not fit into {shape[1]}x{shape[2]}")
-        return (self.weight.shape[0], rows, columns)
+        return (self.weight.shape[0], *_positions(shape[1:], span, self.stride, self.padding))
 
     @property
     def taps(self) -> int:
@@ -110,7 +108,7 @@ class Pool2d:
     def output_shape(self, shape: Shape) -> Shape:
         if len(shape) != 3:
             raise InputError(f"pooling needs input (channels, rows, columns), got {shape}")
-        return self.as_conv(shape[0]).output_shape(shape)
+        return (shape[0], *_positions(shape[1:], self.kernel, self.stride, self.padding))
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,8 +120,18 @@ class Flatten:
 
     def output_shape(self, shape: Shape) -> Shape:
         rank = len(shape)
+        if not -rank <= self.start < rank or not -rank <= self.end < rank:
+            raise InputError(f"axes {self.start}..{self.end} cannot be joined in shape {shape}")
         start, end = self.start % rank, self.end % rank
         return (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :])
+
+
+def _positions(size: Sequence[int], span: Sequence[int], stride: Pair, padding: Pair) -> Pair:
+    """Rows and columns of output when a window of `span` moves over a padded image of `size`."""
+    rows, columns = ((size[a] + 2 * padding[a] - span[a]) // stride[a] + 1 for a in (0, 1))
+    if rows < 1 or columns < 1:
+        raise InputError(f"a kernel that spans {span[0]}x{span[1]} does not fit into {size[0]}x{size[1]}")
+    return rows, columns
 
 
 Weighted = Linear | Conv2d

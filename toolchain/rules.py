@@ -161,11 +161,13 @@ def core_capacity(network: Network, usage: Usage, core_of: np.ndarray, target: T
     ):
         limit: Count = getattr(target.core, name)
         used = getattr(usage, name)
-        for core in np.flatnonzero(used > limit.value):
+        worst = int(used.argmax())
+        if used[worst] > limit.value:
+            more = int(np.sum(used > limit.value)) - 1
             yield Violation(
                 name.replace("_", "-"),
-                f"{_layers_on(network, core_of, int(core))}, core {core}",
-                f"{used[core]:,} {noun} on one core; {target.name} allows {limit.value:,}",
+                f"{_layers_on(network, core_of, worst)}, core {worst}" + (f" and {more} more cores" if more else ""),
+                f"{used[worst]:,} {noun} on one core; {target.name} allows {limit.value:,}",
                 fix,
                 f"core.{name}",
             )

@@ -36,9 +36,10 @@ def counted(network: Network, core_of: np.ndarray, target: Target) -> dict[str, 
     neurons = np.array([np.sum(core_of == c) for c in range(cores)])
     for p in network.projections:
         dense = ops.matrix(p.ops[0], network[p.pre].shape).toarray()
-        magnitude = int(np.abs(dense).max())
-        width = synapse.weight_bits.holding(magnitude.bit_length() + 1)
-        assert any(v % 2 for v in np.abs(dense).ravel())  # else trailing zeros would make the width smaller
+        magnitudes = np.abs(dense[dense != 0]).astype(int)
+        while magnitudes.size and not np.any(magnitudes % 2):
+            magnitudes //= 2  # a common power of two is an exponent, not stored in each weight
+        width = synapse.weight_bits.holding(int(magnitudes.max(initial=0)).bit_length() + 1)
         local = core_of[offsets[p.post] :][: network[p.post].size]
         for core in range(cores):
             part = dense[local == core]
