@@ -1,0 +1,165 @@
+"""What stands in a NIR file, before it means anything: nodes, fields and edges.
+
+The layout is that of nir 1.0 (https://neuroir.org): ``/node/nodes/<name>/<field>``,
+``/node/edges`` and optional ``metadata`` groups. The structure of the graph, nested
+graphs included, is checked here; the meaning of nodes is :mod:`snnc.frontends.nir_nodes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from snnc.errors import InputError
+from snnc.frontends.hdf5 import Tree, read_tree
+
+# Our own hints live under this key of the metadata of the graph and of nodes.
+METADATA = "snnc"
+# Strides, paddings and kernels beyond this are damage, not networks.
+_LARGEST = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One node: its type, its fields and our hints on it.
+
+    where: file and name, for messages. Every accessor raises InputError with file, node and field.
+    """
+
+    where: str
+    type: str
+    fields: Mapping[str, Any]
+    hints: Mapping[str, Any]
+
+    def error(self, message: str, field: str = "", fix: str = "") -> InputError:
+        where = f"{self.where}, field '{field}'" if field else self.where
+        return InputError(message, where=where, fix=fix)
+
+    def array(self, field: str) -> np.ndarray:
+        """Finite numbers, float32 where stored so (or in half precision), else float64."""
+        value = self.fields[field]
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "iuf":
+            raise self.error(f"must be an array of numbers, got {describe(value)}", field)
+        value = value.astype(np.float32 if value.dtype.kind == "f" and value.dtype.itemsize <= 4 else float, copy=False)
+        if not np.all(np.isfinite(value)):
+            raise self.error("holds NaN or infinity", field)
+        return value
+
+    def integers(self, field: str, least: int) -> tuple[int, ...]:
+        """One or more integers, each at least `least`."""
+        value = self.fields[field]
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "iu" or value.ndim > 1 or not value.size:
+            raise self.error(f"must be integers, got {describe(value)}", field)
+        numbers = tuple(int(v) for v in value.flat)
+        if min(numbers) < least or max(numbers) > _LARGEST:
+            raise self.error(f"must lie within {least} and {_LARGEST:,}, got {numbers}", field)
+        return numbers
+
+    def integer(self, field: str, least: int) -> int:
+        numbers = self.integers(field, least)
+        if len(numbers) != 1:
+            raise self.error(f"must be one integer, got {numbers}", field)
+        return numbers[0]
+
+    def pair(self, field: str, least: int) -> tuple[int, int]:
+        """(rows, columns); one number stands for both."""
+        numbers = self.integers(field, least)
+        if len(numbers) > 2:
+            raise self.error(f"must be one or two integers, got {numbers}", field)
+        return numbers[0], numbers[-1]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A NIR graph whose edges join nodes that exist, none twice.
+
+    nodes: alphabetical, as HDF5 gives them. edges: (from, to), in the order of the file.
+    hints: our metadata of the graph, empty in files of others.
+    """
+
+    where: str
+    nodes: Mapping[str, Node]
+    edges: tuple[tuple[str, str], ...]
+    hints: Mapping[str, Any]
+
+
+def load(path: Path) -> Graph:
+    """The graph in the NIR file `path`; InputError for anything else."""
+    root = read_tree(path).get("node")
+    where = str(path)
+    if not isinstance(root, dict):
+        raise InputError("there is no group /node: this is not a NIR file", where=where)
+    kind = root.get("type")
+    if isinstance(kind, str) and kind != "NIRGraph":
+        raise InputError(f"it holds a single node of type '{kind}', not a graph", where=where)
+    return _graph(root, where)
+
+
+def describe(value: Any) -> str:
+    """A value from a file in a few words."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} of shape {value.shape}"
+    if isinstance(value, str):
+        return f"the text '{value[:40]}'"
+    return "a group"
+
+
+def _graph(group: Tree, where: str) -> Graph:
+    for key in ("nodes", "edges", "type"):
+        if key not in group:
+            raise InputError(
+                f"the graph has no '{key}': the program that wrote it did not finish",
+                where=where,
+                fix="export the network again",
+            )
+    for key in group:
+        if key not in ("nodes", "edges", "type", "metadata"):
+            raise InputError(f"the graph has an unknown entry '{key}'", where=where)
+    nodes = group["nodes"]
+    if not isinstance(nodes, dict) or not nodes:
+        raise InputError("the graph has no nodes", where=where)
+    loaded = {name: _node(fields, f"{where}: node '{name}'") for name, fields in nodes.items()}
+    edges = _edges(group["edges"], loaded, where)
+    return Graph(where, loaded, edges, _hints(group, where))
+
+
+def _node(fields: Any, where: str) -> Node:
+    if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
+        raise InputError("a node must be a group with a text 'type'", where=where)
+    if fields["type"] == "NIRGraph":
+        _graph(fields, where)
+    hints = _hints(fields, where)
+    return Node(where, fields["type"], {k: v for k, v in fields.items() if k not in ("type", "metadata")}, hints)
+
+
+def _hints(group: Tree, where: str) -> Mapping[str, Any]:
+    metadata = group.get("metadata", {})
+    hints = metadata.get(METADATA, {}) if isinstance(metadata, dict) else {}
+    if not isinstance(hints, dict):
+        raise InputError(f"must be a group, got {describe(hints)}", where=f"{where}, metadata '{METADATA}'")
+    return hints
+
+
+def _edges(value: Any, nodes: Mapping[str, Node], where: str) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, np.ndarray) or not value.size:
+        raise InputError("the graph has no edges", where=where, fix="export the network again")
+    if value.dtype != object or value.ndim != 2 or value.shape[1] != 2:
+        raise InputError(f"edges must be pairs of names, got {describe(value)}", where=where)
+    edges = tuple((str(a), str(b)) for a, b in value)
+    seen: set[tuple[str, str]] = set()
+    for edge in edges:
+        for end in edge:
+            if end not in nodes:
+                raise InputError(
+                    f"the edge '{edge[0]}' -> '{edge[1]}' names a node '{end}' that does not exist",
+                    where=where,
+                    fix=f"the nodes are {', '.join(list(nodes)[:12])}",
+                )
+        if edge in seen:
+            raise InputError(f"the edge '{edge[0]}' -> '{edge[1]}' is there twice", where=where)
+        seen.add(edge)
+    return edges
