@@ -1,0 +1,169 @@
+"""The part of all networks that netx can load and Lava computes correctly.
+
+netx 0.6 checks almost nothing: it skips what it does not know, clips, truncates and wraps in
+silence. So every limit is checked here, before a byte is written. Limits of registers are the
+widths that Lava declares (``lava.proc.lif``, ``lava.proc.dense``); limits of weights are the
+8-bit mantissa of the chip as netx derives it (``lava.lib.dl.netx.utils.optimize_weight_bits``).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnc.errors import InputError
+from snnc.network import Network, Population, Projection
+from snnc.ops import Conv2d, Linear
+from snnc.simulator.common import input_of, integer_op, integer_params
+
+REGISTERS = {"threshold": (0, (1 << 17) - 1), "bias": (-(1 << 12), (1 << 12) - 1)}
+"""Register -> inclusive range. Decays have the range of the integer neuron itself."""
+
+UNIFORM = ("u_decay", "v_decay", "threshold")
+"""Registers that a netx layer holds once for all its neurons."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One block of netx: synapses and the neurons they drive.
+
+    flatten: a convolution's output must be flattened in front of this layer.
+    bias: int64 of the population's shape, or None where it is zero everywhere.
+    """
+
+    population: Population
+    op: Linear | Conv2d
+    flatten: bool
+    u_decay: int
+    v_decay: int
+    threshold: int
+    bias: np.ndarray | None
+
+
+def chain(network: Network) -> tuple[Population, tuple[Layer, ...]]:
+    """The input population and the layers behind it, in order.
+
+    Raises InputError, naming layer, field and cure, for everything that netx cannot express or
+    Lava would compute differently: branches, recurrence, delays, several inputs, neurons of one
+    layer that differ in threshold or decay, registers and weights out of range.
+    """
+    feed = input_of(network)
+    projections = _links(network, feed)
+    layers: list[Layer] = []
+    # A netx block is either (width, height, channels) or flat, whatever shape our population has.
+    spatial = len(feed.shape) == 3
+    for projection in projections:
+        op = integer_op(projection)
+        where = f"layer '{projection.post}'"
+        if isinstance(op, Conv2d) and not spatial:
+            raise InputError(
+                "a convolution cannot follow a dense layer in netx, whose dense layers are flat",
+                where=where,
+                fix="keep the layer before it a convolution, or expand this one to a dense layer",
+            )
+        _check_weights(op, where)
+        flatten = isinstance(op, Linear) and spatial
+        layers.append(_layer(network[projection.post], op, flatten, where))
+        spatial = isinstance(op, Conv2d)
+    return feed, tuple(layers)
+
+
+def _links(network: Network, feed: Population) -> tuple[Projection, ...]:
+    """The one projection into each layer, in order; InputError unless they form a chain."""
+    order = {p.name: k for k, p in enumerate(network.populations)}
+    for projection in network.projections:
+        where = f"projection '{projection.name}'"
+        if order[projection.pre] >= order[projection.post]:
+            raise InputError(
+                f"it leads from '{projection.pre}' back to '{projection.post}'; recurrent synapses are not exported",
+                where=where,
+                fix="run it with snnc simulate",
+            )
+        if projection.delay:
+            raise InputError(
+                f"it has a delay of {projection.delay} steps; delays are not exported",
+                where=where,
+                fix="train without delays, or run it with snnc simulate",
+            )
+    links: list[Projection] = []
+    previous = feed.name
+    for layer in network.layers:
+        into = network.into(layer.name)
+        if len(into) != 1 or into[0].pre != previous:
+            sources = ", ".join(f"'{p.pre}'" for p in into) or "nothing"
+            raise InputError(
+                f"netx runs chains: this layer must be fed by '{previous}' alone, it is fed by {sources}",
+                where=f"layer '{layer.name}'",
+                fix="run it with snnc simulate",
+            )
+        links.append(into[0])
+        previous = layer.name
+    if not links:
+        raise InputError("the network has no layers besides its input", where=network.name)
+    return tuple(links)
+
+
+def _layer(population: Population, op: Linear | Conv2d, flatten: bool, where: str) -> Layer:
+    params = integer_params(population)
+    for name, (low, high) in REGISTERS.items():
+        value = params[name]
+        if value.min() < low or value.max() > high:
+            raise InputError(
+                f"{name} must lie within {low:,} .. {high:,}, it spans {value.min():,} .. {value.max():,}",
+                where=where,
+                fix="compile for a target with these widths (snnc targets)",
+            )
+    for name in UNIFORM:
+        value = params[name]
+        if value.min() != value.max():
+            raise InputError(
+                f"{name} differs between neurons ({value.min():,} .. {value.max():,}); netx has one per layer",
+                where=where,
+                fix=f"train with one {name} per layer",
+            )
+    bias = params["bias"].reshape(population.shape) if params["bias"].any() else None
+    u_decay, v_decay, threshold = (int(params[name][0]) for name in UNIFORM)
+    return Layer(population, op, flatten, u_decay, v_decay, threshold, bias)
+
+
+def _check_weights(op: Linear | Conv2d, where: str) -> None:
+    """InputError for weights that the chip cannot hold or that netx would turn into others."""
+    dense = isinstance(op, Linear)
+    values = np.asarray(op.weight.data if isinstance(op, Linear) else op.weight, np.int64).ravel()
+    values = values[values != 0]
+    holes = len(values) < math.prod(op.weight.shape)
+    if not len(values):
+        if dense:
+            raise InputError(
+                "weight is zero everywhere, on which netx crashes",
+                where=where,
+                fix="remove the layer, or prune it less",
+            )
+        return
+    low, high = int(values.min()), int(values.max())
+    # One-signed weights use the sign bit as an eighth bit of magnitude.
+    least, most = (0, 255) if low > 0 else (-255, 0) if high < 0 else (-256, 254)
+    if low < least or high > most:
+        raise InputError(
+            f"weight spans {low:,} .. {high:,}; Lava holds {least} .. {most} for weights of these signs",
+            where=where,
+            fix="quantise to 8 bits (snnc compile)",
+        )
+    # netx counts a layer with zeros, but nothing positive, as one of mixed signs; the exponent that
+    # lets 8 bits with sign reach beyond -128 .. 127 is one for the whole layer.
+    odd = values[values % 2 != 0]
+    if low < 0 and (high > 0 or holes) and (low < -128 or high > 127) and len(odd):
+        raise InputError(
+            f"weight spans {low} .. {high} and holds the odd {int(odd[0])}; "
+            "beyond -128 .. 127 all weights of a layer must be even, as the mantissa has 8 bits with sign",
+            where=where,
+            fix="quantise to 8 bits (snnc compile)",
+        )
+    if dense and high < 0 and -low & (-low - 1) == 0:
+        raise InputError(
+            f"weight is nowhere positive and its minimum {low} is a power of two, which netx computes wrongly",
+            where=where,
+            fix="give the layer a positive weight, or a minimum that is not a power of two",
+        )

@@ -1,0 +1,1 @@
+"""The program that Lava's interpreter runs. snnc itself never imports it; see worker.py."""

@@ -1,0 +1,65 @@
+"""Lets lava-nc 0.10 and lava-dl 0.6 load on Python 3.11 to 3.13, without torch and without editing them.
+
+Both were last released for Python 3.10. :func:`enable` goes before the first ``import lava.*``.
+The processes that Lava forks inherit what is done here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import types
+from pathlib import Path
+
+
+def enable() -> None:
+    """Make ``lava.lib.dl.netx.hdf5`` importable. ImportError where Lava is not installed or not complete."""
+    _hashable_encoders()
+    _stub_slayer()
+
+
+def _hashable_encoders() -> None:
+    """Repair ``lava.magma.compiler.var_model``.
+
+    Its dataclass ByteEncoder is the default value of eight fields. Python 3.11 refuses defaults
+    that cannot be hashed, so the module is loaded from a copy of its text in which it can be.
+    """
+    name = "lava.magma.compiler.var_model"
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise ImportError("lava-nc is not installed")
+    text = Path(spec.origin).read_text(encoding="utf-8")
+    text = text.replace("@dataclass\nclass ByteEncoder:", "@dataclass(unsafe_hash=True)\nclass ByteEncoder:")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses looks its own module up
+    exec(compile(text, spec.origin, "exec"), module.__dict__)
+    importlib.import_module("lava.magma.compiler").var_model = module  # type: ignore[attr-defined]
+
+
+def _stub_slayer() -> None:
+    """Stand in for the two torch modules that netx imports and, for LIF networks, never calls.
+
+    Each stand-in carries the path of the real file: Lava runs every ``.py`` in the folder of every
+    module that it finds in a package, so the folder must be Lava's own.
+    """
+    spec = importlib.util.find_spec("lava.lib.dl")
+    folders = (spec.submodule_search_locations if spec else None) or []
+    root = next((Path(folder) for folder in folders if (Path(folder) / "netx").is_dir()), None)
+    if root is None:
+        raise ImportError("lava-dl is not installed")
+    for name in ("slayer", "slayer.neuron"):
+        package = types.ModuleType(f"lava.lib.dl.{name}")
+        package.__path__ = []
+        sys.modules[package.__name__] = package
+    resonate = types.ModuleType("lava.lib.dl.slayer.neuron.rf")
+    resonate.__file__ = str(root / "slayer" / "neuron" / "rf.py")
+    resonate.neuron_params = _no_resonators  # type: ignore[attr-defined]
+    sequential = types.ModuleType("lava.lib.dl.netx.sequential_modules")
+    sequential.__file__ = str(root / "netx" / "sequential_modules.py")
+    sys.modules[resonate.__name__] = resonate
+    sys.modules[sequential.__name__] = sequential
+
+
+def _no_resonators(_: object) -> None:
+    raise NotImplementedError("resonate-and-fire neurons need lava-dl with torch")
