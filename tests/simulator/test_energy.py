@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from integer_networks import chain, place
+
+from snnc.samples import Samples
+from snnc.simulator import accounting, energy, simulate
+
+
+def test_the_sum_by_hand() -> None:
+    network = chain(2, 2, 2, threshold=-1000)
+    image = place(network, [-1, -1, 0, 1, 1, 1], [0, 40])  # tiles (0, 0) and (2, 1)
+    run = simulate(image, Samples(np.ones((3, 5, 2), np.uint8)))
+    synops = 5 * int(image.usage.stored.sum())
+    active = int(run.core_active[0].sum())
+    found = energy.estimate(image, run)
+    assert found.samples == 3
+    assert found.steps == 5
+    # Davies et al. 2018: 23.6 pJ, 81 / 52 pJ, 1.7 pJ; 20 spikes; 5 messages of 2 hops along x (3 pJ), 1 along y (4 pJ).
+    assert found.synapse_pj == pytest.approx(23.6 * synops)
+    assert found.neuron_pj == pytest.approx(81 * active + 52 * (4 * 5 - active))
+    assert found.spike_pj == pytest.approx(1.7 * 20)
+    assert found.hop_pj == pytest.approx(5 * (2 * 3 + 4))
+    assert found.dynamic_pj == pytest.approx(found.synapse_pj + found.neuron_pj + found.spike_pj + found.hop_pj)
+    assert found.time_ns == pytest.approx(run.step_ns[0].sum())
+    assert found.static_pj is None
+
+
+def test_layers_add_up() -> None:
+    network = chain(6, 5, 4, threshold=50)
+    image = place(network, [-1] * 6 + [0, 1, 2] * 3, [0, 40, 99])
+    spikes = (np.random.default_rng(0).random((4, 9, 6)) < 0.5).astype(np.uint8)
+    found = energy.estimate(image, simulate(image, Samples(spikes)))
+    assert [layer.name for layer in found.layers] == ["l0", "l1", "l2"]
+    for part in ("synapse_pj", "spike_pj", "hop_pj"):
+        assert sum(getattr(layer, part) for layer in found.layers) == pytest.approx(getattr(found, part))
+    assert found.layers[0].spike_pj == found.layers[0].hop_pj == 0
+    assert found.hop_pj > 0
+
+
+def test_static_energy_is_power_times_time() -> None:
+    image = place(chain(2, 2), [-1, -1, 0, 0], [0], target="loihi2")
+    run = simulate(image, Samples(np.ones((1, 5, 2), np.uint8)))
+    found = energy.estimate(image, run)
+    # 1 mW for 1 ns is 1 pJ.
+    assert image.target.energy.static_mw is not None
+    assert found.static_pj == pytest.approx(image.target.energy.static_mw.value * run.step_ns.sum())
+
+
+def test_every_constant_carries_its_citation() -> None:
+    image = place(chain(2, 2), [-1, -1, 0, 0], [0])
+    found = energy.estimate(image, simulate(image, Samples(np.ones((1, 5, 2), np.uint8))))
+    by_name = {c.name: c for c in found.constants}
+    assert {"energy.synop_pj", "energy.hop_y_pj", "timing.synop_ns", "timing.barrier_max_ns"} <= set(by_name)
+    synop = by_name["energy.synop_pj"]
+    assert (synop.value, synop.unit, synop.kind) == (23.6, "pj", "published")
+    assert "Davies" in synop.source
+    json.dumps(dataclasses.asdict(found))
+
+
+def test_totals_are_means_over_samples() -> None:
+    network = chain(3, 4)
+    image = place(network, [-1] * 3 + [0] * 4, [0])
+    spikes = np.zeros((2, 5, 3), np.uint8)
+    spikes[1] = 1
+    run = simulate(image, Samples(spikes))
+    synops = accounting.totals(image, run).synops
+    assert synops[0] == 0
+    assert energy.estimate(image, run).synapse_pj == pytest.approx(23.6 * synops[1] / 2)

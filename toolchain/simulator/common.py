@@ -1,0 +1,61 @@
+"""What all executors read from a network in the same way: its input, its lags, its integer parts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snnc.errors import InputError
+from snnc.network import Network, Population, Projection
+from snnc.ops import Conv2d, Linear
+
+QUANTIZE = "quantise the network first (snnc compile)"
+
+
+def input_of(network: Network) -> Population:
+    """The one population that the data feeds; InputError where there is none, or more than one."""
+    if len(network.inputs) != 1:
+        names = ", ".join(f"'{p.name}'" for p in network.inputs) or "none"
+        raise InputError(
+            f"one input population can be fed, the network has {len(network.inputs)} ({names})", where=network.name
+        )
+    return network.inputs[0]
+
+
+def lag(network: Network, projection: Projection) -> int:
+    """Steps between a spike of the source and its arrival in the target.
+
+    0 along the order of the populations, 1 to the population itself or back, plus the delay.
+    """
+    names = [p.name for p in network.populations]
+    backward = names.index(projection.pre) >= names.index(projection.post)
+    return projection.delay + backward
+
+
+def integer_params(population: Population) -> dict[str, np.ndarray]:
+    """Parameters of a ``cuba_fixed`` population as flat int64 arrays.
+
+    InputError for any other model, for parameters that are no integers, for decays outside 0..4096.
+    """
+    where = f"layer '{population.name}'"
+    if population.neuron != "cuba_fixed":
+        raise InputError(f"'{population.neuron}' is not an integer neuron", where=where, fix=QUANTIZE)
+    for name, value in population.params.items():
+        if value.dtype != np.int32:
+            raise InputError(f"{name} is {value.dtype}, not int32", where=where, fix=QUANTIZE)
+        if name.endswith("decay") and (value.min() < 0 or value.max() > 4096):
+            raise InputError(f"{name} must be 0..4096, got {value.min()}..{value.max()}", where=where)
+    return {name: value.ravel().astype(np.int64) for name, value in population.params.items()}
+
+
+def integer_op(projection: Projection) -> Linear | Conv2d:
+    """The one operation of an integer projection; InputError where there is anything else."""
+    where = f"projection '{projection.name}'"
+    if len(projection.ops) != 1 or not isinstance(projection.ops[0], (Linear, Conv2d)):
+        names = ", ".join(type(op).__name__ for op in projection.ops) or "none"
+        raise InputError(f"it must hold one Linear or Conv2d, it holds {names}", where=where, fix=QUANTIZE)
+    op = projection.ops[0]
+    if op.weight.dtype != np.int16:
+        raise InputError(f"its weights are {op.weight.dtype}, not int16", where=where, fix=QUANTIZE)
+    if op.bias is not None:
+        raise InputError("its bias belongs into the neurons of an integer network", where=where, fix=QUANTIZE)
+    return op

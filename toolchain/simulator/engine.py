@@ -1,0 +1,157 @@
+"""Run an integer network on data, quickly: blocks of samples on threads, one kernel call each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnc.errors import UsageError
+from snnc.image import Image
+from snnc.network import Network
+from snnc.samples import Samples
+from snnc.simulator.run import Run
+from snnc.simulator.tables import Placement, Tables, flatten, place
+from snnc.simulator.timing import step_ns
+
+# Bound on what one block of samples counts per step and core, rasters included.
+BLOCK_BYTES = 64 << 20
+# Few enough that threads finish together and progress moves, enough to hide the cost of a call.
+BLOCK_SAMPLES = 16
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A network, with its image where it has one, in the form of the kernel. Reusable and read-only."""
+
+    network: Network
+    image: Image | None
+    tables: Tables
+    placement: Placement
+
+
+def prepare(compiled: Image | Network) -> Prepared:
+    """Flatten once what is simulated often; InputError where the network is not an integer one."""
+    network = compiled.network if isinstance(compiled, Image) else compiled
+    image = compiled if isinstance(compiled, Image) else None
+    tables = flatten(network)
+    return Prepared(network, image, tables, place(network, tables, image))
+
+
+def simulate(
+    compiled: Image | Network | Prepared,
+    samples: Samples,
+    *,
+    threads: int | None = None,
+    rasters: Collection[str] = (),
+    progress: Progress | None = None,
+) -> Run:
+    """Simulate all samples, bit for bit as :mod:`snnc.simulator.reference`.
+
+    compiled: an image; or an integer network that has no mapping yet, which counts spikes only; or
+    either of them prepared. threads: None = all that this process may use. rasters: names of
+    populations whose spikes are wanted one by one. progress(done, all): called after each block of
+    samples, in the calling thread.
+
+    The result is the same for any number of threads. InputError where the data does not feed the
+    network or the network is not an integer one; UsageError for an unknown raster or fewer than one
+    thread.
+    """
+    prepared = compiled if isinstance(compiled, Prepared) else prepare(compiled)
+    network = prepared.network
+    samples.expect(network.populations[prepared.tables.feed].shape)
+    names = [p.name for p in network.populations]
+    if unknown := sorted(set(rasters) - set(names)):
+        raise UsageError(f"there is no layer '{unknown[0]}'", where=network.name, fix=f"known: {', '.join(names)}")
+    if threads is not None and threads < 1:
+        raise UsageError(f"at least one thread is needed, got {threads}")
+    workers = threads or _processors()
+
+    job = _Job(prepared, samples, [name for name in names if name in rasters])
+    blocks = job.blocks(workers)
+    done = 0
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for block, _ in zip(blocks, pool.map(job.simulate, blocks), strict=True):
+                done += block.stop - block.start
+                if progress is not None:
+                    progress(done, len(samples))
+        except BaseException:
+            # An interrupt must not wait for the blocks that have not begun.
+            pool.shutdown(cancel_futures=True)
+            raise
+    return job.run
+
+
+def _processors() -> int:
+    """Processors that this process may use; where the system does not tell, those it has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Job:
+    """One simulation: the result's arrays, filled block by block."""
+
+    def __init__(self, prepared: Prepared, samples: Samples, rasters: list[str]) -> None:
+        network, count, steps = prepared.network, len(samples), samples.steps
+        self.prepared, self.samples, self.wanted = prepared, samples, rasters
+        offsets = network.offsets
+        self.output_neurons = np.concatenate(
+            [np.arange(offsets[name], offsets[name] + network[name].size) for name in network.outputs]
+        )
+        mapped = prepared.image is not None
+        cores = prepared.placement.cores if mapped else 0
+        self.run = Run(
+            network_name=network.name,
+            steps=steps,
+            spikes=np.zeros((count, network.size), np.int32),
+            outputs=np.zeros((count, len(self.output_neurons)), np.int32),
+            core_synops=np.zeros((count, cores), np.int64),
+            core_active=np.zeros((count, cores), np.int64),
+            core_spikes=np.zeros((count, cores), np.int64),
+            step_ns=np.zeros((count, steps if mapped else 0)),
+            rasters={name: np.zeros((count, steps, *network[name].shape), bool) for name in rasters},
+            labels=samples.labels,
+        )
+        self.raster_at = np.full(len(network.populations), -1, np.int64)
+        self.columns = 0
+        for k, population in enumerate(network.populations):
+            if population.name in rasters:
+                self.raster_at[k] = self.columns
+                self.columns += population.size
+
+    def blocks(self, workers: int) -> list[slice]:
+        """Consecutive samples, such that every worker has some and a block stays in bounds."""
+        count = len(self.samples)
+        each = self.samples.steps * (3 * 8 * self.prepared.placement.cores + self.columns)
+        size = max(1, min(BLOCK_SAMPLES, -(-count // workers), BLOCK_BYTES // each))
+        return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+    def simulate(self, block: slice) -> None:
+        from snnc.simulator import kernels  # numba: seconds to import, and no one else needs it
+
+        network, tables, placement = self.prepared.network, self.prepared.tables, self.prepared.placement
+        steps, count = self.samples.steps, block.stop - block.start
+        # Copies, since the kernel is compiled for arrays that may be written to.
+        spikes = np.array(self.samples.spikes[block]).reshape(count, steps, -1)
+        work = np.zeros((count, steps, 3, placement.cores), np.int64)
+        raster = np.zeros((count, steps, self.columns), np.uint8)
+        counts = self.run.spikes[block]
+        arguments = (spikes, *tables.arrays, *placement.arrays, self.raster_at, counts, work, raster)
+        kernels.run(*arguments)
+        self.run.outputs[block] = counts[:, self.output_neurons]
+        for k, name in enumerate(p.name for p in network.populations):
+            if name in self.run.rasters:
+                target = self.run.rasters[name][block]
+                columns = slice(self.raster_at[k], self.raster_at[k] + network[name].size)
+                target[...] = raster[:, :, columns].reshape(target.shape)
+        if self.prepared.image is not None:
+            synops, active, emitted = work[:, :, 0], work[:, :, 1], work[:, :, 2]
+            self.run.core_synops[block] = synops.sum(axis=1)
+            self.run.core_active[block] = active.sum(axis=1)
+            self.run.core_spikes[block] = emitted.sum(axis=1)
+            self.run.step_ns[block] = step_ns(self.prepared.image, synops, active, emitted)

@@ -1,0 +1,289 @@
+"""The event-driven integer kernel: a block of samples through the whole network in one call.
+
+Bit for bit the arithmetic of :mod:`snnc.simulator.reference`; see there for the equations.
+Work is per event and per neuron only: an event adds its weights to the inputs of its targets,
+then all neurons of a population are updated in one vector loop. What the hardware would have
+counted is added per spike (through the cores that a spike reaches) and per neuron, never per
+synapse.
+
+Only this module and :mod:`snnc.simulator.prefetch` import numba, on the first simulation. Samples
+are independent, so the engine runs blocks of them on its own threads (the kernel holds no
+lock): half the compile time of a kernel that is parallel itself, no thread pool of numba's that
+a fork would break, and results that cannot depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+
+from snnc.simulator.fans import FIRST, PHASE_X, PHASE_Y, PLAIN, SHIFT_X, SHIFT_Y, START, STOP
+from snnc.simulator.prefetch import prefetch
+from snnc.simulator.reference import DECAY, RANGE, UNIT
+from snnc.simulator.tables import (
+    CHANNELS,
+    COLUMNS,
+    CONV,
+    FIRST_FAN,
+    HEIGHT,
+    LAG,
+    PAD_X,
+    PAD_Y,
+    PRE,
+    ROWS,
+    STRIDE_X,
+    STRIDE_Y,
+    WIDTH,
+)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+LOW = (1 << DECAY) - 1
+
+# Packed words in a line of cache.
+LINE = 16
+
+
+def _compiled(function: F) -> F:
+    """njit with its types kept; compiled once per machine, then read from the cache.
+
+    error_model: division without the test for zero that Python asks for; no divisor here can be zero.
+    """
+    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+
+
+@_compiled
+def _add_plain(a: np.ndarray, first: int, weights: np.ndarray, start: int, stop: int) -> None:
+    """Add weights[start:stop] to a[first:].
+
+    No slices here and below: each counts references, which costs more than a short fan. Indices without
+    sign, since numba tests others for being negative.
+    """
+    to, origin = np.uint64(first), np.uint64(start)
+    for k in range(np.uint64(stop - start)):
+        a[to + k] += weights[origin + k]
+
+
+@_compiled
+def _add_packed(a: np.ndarray, first: int, words: np.ndarray, start: int, stop: int) -> None:
+    """Add the weights in words[start:stop] to their targets in a[first:]."""
+    to = np.uint64(first)
+    for k in range(np.uint64(start), np.uint64(stop)):
+        word = words[k]
+        a[to + (word >> 16)] += np.int16(word)
+
+
+@_compiled
+def _add_packed_and_fetch(a: np.ndarray, first: int, words: np.ndarray, start: int, stop: int, ahead: int) -> None:
+    """As :func:`_add_packed`; for each of its lines, fetch a line of `words` from `ahead` on."""
+    to = np.uint64(first)
+    lines = (stop - start) // LINE
+    for line in range(lines):
+        prefetch(words, ahead + line * LINE)
+        origin = np.uint64(start + line * LINE)
+        # A loop of fixed length, which the compiler unrolls.
+        for k in range(np.uint64(LINE)):
+            word = words[origin + k]
+            a[to + (word >> 16)] += np.int16(word)
+    prefetch(words, ahead + lines * LINE)
+    _add_packed(a, first, words, start + lines * LINE, stop)
+
+
+@_compiled
+def _deliver_linear(
+    a: np.ndarray,
+    low: int,
+    events: np.ndarray,
+    fans: np.ndarray,
+    first_fan: int,
+    packed: np.ndarray,
+    plain: np.ndarray,
+) -> None:
+    """Add what the events cause to the inputs of the population that begins at a[low]."""
+    last = len(events) - 1
+    for e in range(len(events)):
+        f = first_fan + events[e]
+        first, start, stop = low + fans[f, FIRST], fans[f, START], fans[f, STOP]
+        if fans[f, PLAIN]:
+            _add_plain(a, first, plain, start, stop)
+        else:
+            # Where the next fan is plain, or shorter, some lines are fetched in vain.
+            ahead = fans[first_fan + events[min(e + 1, last)], START]
+            _add_packed_and_fetch(a, first, packed, start, stop, ahead)
+
+
+@_compiled
+def _deliver_conv(
+    a: np.ndarray,
+    low: int,
+    events: np.ndarray,
+    order: np.ndarray,
+    geometry: np.ndarray,
+    channels: np.ndarray,
+    fans: np.ndarray,
+    packed: np.ndarray,
+    plain: np.ndarray,
+) -> None:
+    """As :func:`_deliver_linear`, for a convolution.
+
+    Row r of the output reads input row r * stride - pad + offset. With both sides divided by the stride,
+    remainders must agree and quotients give r; the offsets' are in the table.
+    """
+    height, width, rows, columns = geometry[HEIGHT], geometry[WIDTH], geometry[ROWS], geometry[COLUMNS]
+    stride_y, stride_x, pad_y, pad_x = geometry[STRIDE_Y], geometry[STRIDE_X], geometry[PAD_Y], geometry[PAD_X]
+    together = geometry[CHANNELS]
+    for event in events:
+        neuron = order[event]
+        channel, place = neuron // (height * width), neuron % (height * width)
+        y, x = place // width + pad_y, place % width + pad_x
+        shift_y, phase_y, shift_x, phase_x = y // stride_y, y % stride_y, x // stride_x, x % stride_x
+        for f in range(channels[channel], channels[channel + 1]):
+            row, column = shift_y - fans[f, SHIFT_Y], shift_x - fans[f, SHIFT_X]
+            inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+            if inside & (fans[f, PHASE_Y] == phase_y) & (fans[f, PHASE_X] == phase_x):
+                first = low + (row * columns + column) * together + fans[f, FIRST]
+                if fans[f, PLAIN]:
+                    _add_plain(a, first, plain, fans[f, START], fans[f, STOP])
+                else:
+                    _add_packed(a, first, packed, fans[f, START], fans[f, STOP])
+
+
+@_compiled
+def _update(
+    a: np.ndarray,
+    u: np.ndarray,
+    v: np.ndarray,
+    keep_u: np.ndarray,
+    keep_v: np.ndarray,
+    bias: np.ndarray,
+    threshold: np.ndarray,
+    fired: np.ndarray,
+) -> int:
+    """One step of neurons; clears `a`, writes `fired`. Returns how many were active.
+
+    |x| * keep >> 12 is taken in two halves, (|x| >> 12) * keep + ((|x| & 4095) * keep >> 12): the same
+    number, and it stays within 32 bits. The casts keep numba from widening, so that the loop fills
+    whole vectors.
+    """
+    t = u.dtype.type
+    active = 0
+    for i in range(len(a)):
+        old_u, old_v, drive = u[i], v[i], a[i]
+        active += (old_u != 0) | (old_v != 0) | (drive != 0) | (bias[i] != 0)
+        size = t(abs(old_u))
+        kept = t(t(t(size >> DECAY) * keep_u[i]) + t(t(t(size & LOW) * keep_u[i]) >> DECAY))
+        new_u = t((kept if old_u >= 0 else t(-kept)) + t(drive << UNIT))
+        if new_u > RANGE:
+            new_u = t(new_u - 2 * RANGE)
+        elif new_u <= -RANGE:
+            new_u = t(new_u + 2 * RANGE)
+        size = t(abs(old_v))
+        kept = t(t(t(size >> DECAY) * keep_v[i]) + t(t(t(size & LOW) * keep_v[i]) >> DECAY))
+        new_v = t(t((kept if old_v >= 0 else t(-kept)) + new_u) + bias[i])
+        new_v = t(min(max(new_v, t(-RANGE + 1)), t(RANGE - 1)))
+        spike = new_v > threshold[i]
+        a[i] = 0
+        u[i] = new_u
+        v[i] = t(0) if spike else new_v
+        fired[i] = spike
+    return active
+
+
+@_compiled
+def _collect(fired: np.ndarray, events: np.ndarray) -> int:
+    """Indices of the non-zero entries; returns how many. Without branches: nothing to mispredict."""
+    found = 0
+    for i in range(len(fired)):
+        events[found] = i
+        found += fired[i] != 0
+    return found
+
+
+@_compiled
+def run(
+    spikes: np.ndarray,
+    feed: int,
+    depth: int,
+    first: np.ndarray,
+    order: np.ndarray,
+    into: np.ndarray,
+    projections: np.ndarray,
+    channels: np.ndarray,
+    fans: np.ndarray,
+    packed: np.ndarray,
+    plain: np.ndarray,
+    keep_u: np.ndarray,
+    keep_v: np.ndarray,
+    bias: np.ndarray,
+    threshold: np.ndarray,
+    segments: np.ndarray,
+    segment_ptr: np.ndarray,
+    core_of: np.ndarray,
+    axon_ptr: np.ndarray,
+    axon_core: np.ndarray,
+    axon_synapses: np.ndarray,
+    raster_at: np.ndarray,
+    counts: np.ndarray,
+    work: np.ndarray,
+    raster: np.ndarray,
+) -> None:
+    """Simulate a block of samples; adds into the last three arguments, which arrive as zeros.
+
+    spikes: uint8 (samples, steps, inputs). feed .. threshold: see :class:`snnc.simulator.tables.Tables`.
+    segments .. axon_synapses: see :class:`snnc.simulator.tables.Placement`.
+    raster_at: int64 (populations,), first column of a population in `raster`, or -1.
+    counts: int32 (samples, neurons), spikes. work: int64 (samples, steps, 3, cores): synapses visited,
+    active neuron updates, spikes fired. raster: uint8 (samples, steps, columns).
+    """
+    samples, steps, _ = spikes.shape
+    populations = len(first) - 1
+    neurons = first[populations]
+    u, v, a = np.empty_like(bias), np.empty_like(bias), np.zeros_like(bias)
+    fired = np.empty(neurons, np.uint8)
+    # One place more than neurons: _collect writes once past the last event.
+    events = np.empty((depth, neurons + 1), np.int32)
+    found = np.zeros((depth, populations), np.int64)
+    for n in range(samples):
+        u[:] = 0
+        v[:] = 0
+        found[:] = 0
+        for step in range(steps):
+            now = step % depth
+            synapses, active, emitted = work[n, step, 0], work[n, step, 1], work[n, step, 2]
+            for p in range(populations):
+                low, high = first[p], first[p + 1]
+                if p == feed:
+                    number = _collect(spikes[n, step], events[now, low : high + 1])
+                else:
+                    for q in range(into[p], into[p + 1]):
+                        row = projections[q]
+                        # Before the first step there is silence: `found` of those slots is still 0.
+                        slot = (step - row[LAG]) % depth
+                        pre, start = row[PRE], row[FIRST_FAN]
+                        arrived = events[slot, first[pre] : first[pre] + found[slot, pre]]
+                        if row[CONV]:
+                            _deliver_conv(
+                                a, low, arrived, order[first[pre] :], row, channels[start:], fans, packed, plain
+                            )
+                        else:
+                            _deliver_linear(a, low, arrived, fans, start, packed, plain)
+                    for s in range(segment_ptr[p], segment_ptr[p + 1]):
+                        i, j = segments[s, 0], segments[s, 1]
+                        active[segments[s, 2]] += _update(
+                            a[i:j], u[i:j], v[i:j], keep_u[i:j], keep_v[i:j], bias[i:j], threshold[i:j], fired[i:j]
+                        )
+                    number = _collect(fired[low:high], events[now, low : high + 1])
+                found[now, p] = number
+                for event in events[now, low : low + number]:
+                    local = order[low + event]
+                    neuron = low + local
+                    counts[n, neuron] += 1
+                    if core_of[neuron] >= 0:
+                        emitted[core_of[neuron]] += 1
+                    for k in range(axon_ptr[neuron], axon_ptr[neuron + 1]):
+                        synapses[axon_core[k]] += axon_synapses[k]
+                    if raster_at[p] >= 0:
+                        raster[n, step, raster_at[p] + local] = 1

@@ -1,0 +1,121 @@
+"""The specification of the integer neuron and of model time: slow, obvious numpy.
+
+Everything that executes a compiled network must equal this executor bit by bit.
+
+One step of a ``cuba_fixed`` neuron, U = 2^23, ``sr(x, n) = sign(x) * (|x| >> n)`` (rounds
+towards zero)::
+
+    a  = sum of the weights of all synapses on which a spike arrives in this step   (exact)
+    u' = sr(u * (4096 - u_decay), 12) + (a << 6)
+    u  = u' - 2U  if u' > U,    u' + 2U  if u' <= -U,    else u'           (wraps once)
+    v' = sr(v * (4096 - v_decay), 12) + u + (bias << 6)
+    v  = clip(v', -U + 1, U - 1)                                           (saturates)
+    s  = v > (threshold << 6)
+    v  = 0  where s                                                        (u is kept)
+
+=========  ========================================================  ====================
+symbol     meaning                                                   range
+=========  ========================================================  ====================
+u          synaptic current, 0 before the first step                 (-2^23, 2^23]
+v          membrane, 0 before the first step                         [-2^23+1, 2^23-1]
+u_decay    share of u lost per step, in 1/4096; 4096 keeps nothing   0 .. 4096
+v_decay    share of v lost per step, in 1/4096; 4096 keeps nothing   0 .. 4096
+threshold  mantissa in units of 2^6                                  0 .. 2^17-1
+bias       mantissa in units of 2^6, added to v in every step        -2^12 .. 2^12-1
+weight     integer in units of 2^6                                   int16
+s          spike of this step                                        0, 1
+=========  ========================================================  ====================
+
+A wrap brings u into its range while ``|a| < 2^18``; beyond, the same single wrap is applied
+and u may leave the range, as it does in Lava. Registers are computed here in 64 bits, so that
+nothing else can overflow.
+
+Within a step the populations are updated in network order. A spike arrives in the step in
+which it is fired if the target comes later in that order, else (itself or back) in the next
+one, and in either case `delay` steps later than that. All state is 0 before each sample.
+
+Sources: Intel Lava 0.10 ``PyLifModelBitAcc`` (the registers, their widths and rounding; its
+du, dv and bias exponent are u_decay - 1, v_decay and 6) and Loihi 1's published integer
+arithmetic (Davies et al., IEEE Micro 38(1), 2018; nengo-loihi 1.1.0, discretize.py).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from snnc.errors import InputError
+from snnc.network import Network
+from snnc.ops import matrix
+from snnc.simulator.common import input_of, integer_op, integer_params, lag
+
+RANGE = 1 << 23
+"""U: the registers u and v hold 24 bits with sign."""
+
+UNIT = 6
+"""Weights, thresholds and biases are mantissas in units of 2^UNIT."""
+
+DECAY = 12
+"""Decays are fractions of 2^DECAY."""
+
+
+def shift_to_zero(x: np.ndarray, bits: int) -> np.ndarray:
+    """sr(x, bits): arithmetic shift right that rounds towards zero."""
+    return np.sign(x) * (np.abs(x) >> bits)
+
+
+def step(
+    params: dict[str, np.ndarray], u: np.ndarray, v: np.ndarray, a: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One step of ``cuba_fixed`` neurons: (u, v, spikes) from (u, v) and the summed weights `a`.
+
+    params: int64 arrays by the names of the table above, (neurons,). u, v, a: int64 (samples, neurons).
+    """
+    u = shift_to_zero(u * (4096 - params["u_decay"]), DECAY) + (a << UNIT)
+    u = np.where(u > RANGE, u - 2 * RANGE, np.where(u <= -RANGE, u + 2 * RANGE, u))
+    v = shift_to_zero(v * (4096 - params["v_decay"]), DECAY) + u + (params["bias"] << UNIT)
+    v = np.clip(v, -RANGE + 1, RANGE - 1)
+    spikes = v > (params["threshold"] << UNIT)
+    return u, np.where(spikes, 0, v), spikes
+
+
+def simulate(network: Network, spikes: np.ndarray) -> dict[str, np.ndarray]:
+    """Spikes of every population, the input included.
+
+    network: after quantisation. spikes: zeros and ones, (samples, steps, *shape of the input).
+    Returns name -> bool (samples, steps, *shape). InputError where the network is not an integer
+    one or the shape does not match.
+    """
+    feed = input_of(network)
+    if spikes.shape[2:] != feed.shape:
+        raise InputError(f"the spikes have shape {spikes.shape[2:]} per step, the input {feed.shape}")
+    samples, steps = spikes.shape[:2]
+    weights = {p.name: matrix(integer_op(p), network[p.pre].shape).astype(np.int64) for p in network.projections}
+    lags = {p.name: lag(network, p) for p in network.projections}
+    params = {p.name: integer_params(p) for p in network.layers}
+    state = {p.name: (np.zeros((samples, p.size), np.int64),) * 2 for p in network.layers}
+    # Spikes of the last steps, newest first; silence before the first step.
+    depth = 1 + max(lags.values(), default=0)
+    past = {p.name: deque([np.zeros((samples, p.size), bool)] * depth, depth) for p in network.populations}
+    result = {p.name: np.zeros((samples, steps, p.size), bool) for p in network.populations}
+
+    for t in range(steps):
+        # First every history moves on by one step, so that past[name][k] is k steps old for all
+        # populations: those not yet updated in this step show nothing at k = 0.
+        for population in network.populations:
+            past[population.name].appendleft(np.zeros((samples, population.size), bool))
+        for population in network.populations:
+            name = population.name
+            if name == feed.name:
+                fired = spikes[:, t].reshape(samples, -1) != 0
+            else:
+                a = np.zeros((samples, population.size), np.int64)
+                for projection in network.into(name):
+                    arriving = past[projection.pre][lags[projection.name]]
+                    a += (weights[projection.name] @ arriving.T.astype(np.int64)).T
+                u, v, fired = step(params[name], *state[name], a)
+                state[name] = (u, v)
+            past[name][0] = fired
+            result[name][:, t] = fired
+    return {p.name: result[p.name].reshape(samples, steps, *p.shape) for p in network.populations}

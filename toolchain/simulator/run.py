@@ -1,0 +1,49 @@
+"""Run: what one simulation counted. Plain arrays; every figure of cost is computed from these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnc.samples import accuracy
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Counts of a simulation of `samples` recordings of `steps` steps.
+
+    spikes: int32 (samples, neurons), spikes of each neuron, inputs included, in the order of the network.
+    outputs: int32 (samples, outputs), the same for the populations that are read out, in that order.
+    core_synops: int64 (samples, cores), stored synapses visited: every spike visits all that its axon
+    holds in a core, in the step in which it is fired, whatever the delay of its delivery.
+    core_active: int64 (samples, cores), updates of active neurons. A neuron is active in a step in which
+    u, v, its bias or its input is not zero: our reading of the "active" and "inactive" of Davies et al.,
+    IEEE Micro 38(1), 2018, who do not define them.
+    core_spikes: int64 (samples, cores), spikes fired.
+    step_ns: float64 (samples, steps), length of each step on the chip (:mod:`snnc.simulator.timing`).
+    rasters: the populations asked for, name -> bool (samples, steps, *shape).
+    labels: int64 (samples,), or None.
+    Of a network without mapping, core_* have no cores and step_ns no steps.
+    """
+
+    network_name: str
+    steps: int
+    spikes: np.ndarray
+    outputs: np.ndarray
+    core_synops: np.ndarray
+    core_active: np.ndarray
+    core_spikes: np.ndarray
+    step_ns: np.ndarray
+    rasters: Mapping[str, np.ndarray]
+    labels: np.ndarray | None = None
+
+    @property
+    def samples(self) -> int:
+        return len(self.spikes)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of samples whose most active output is the label; None without labels."""
+        return None if self.labels is None else accuracy(self.outputs, self.labels)
