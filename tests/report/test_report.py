@@ -1,0 +1,119 @@
+"""Reports: every number in them is the one that was counted, and all forms tell the same."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+import pytest
+from float_networks import chain, conv, lif, linear, mlp, spikes
+from small_chips import chip
+
+import snnc
+from snnc import report
+from snnc.errors import InputError
+from snnc.image import Image
+from snnc.network import Population
+from snnc.report import Report
+from snnc.report.schema import from_json, to_json
+from snnc.samples import Samples
+from snnc.simulator import Run, accounting
+
+
+@pytest.fixture(scope="module")
+def case() -> tuple[Image, Run, Report]:
+    network = conv()
+    data = Samples(spikes(network), np.array([0, 1, 2, 3]), "random")
+    image = snnc.compile(network, chip(neurons=60), data=data)
+    run = snnc.simulate(image, data)
+    return image, run, report.build(image, run, data="random", seconds={"lower": 0.5})
+
+
+def test_totals_agree_with_their_parts(case: tuple[Image, Run, Report]) -> None:
+    image, run, document = case
+    total, this = accounting.totals(image, run), document.this
+    assert document.cost is not None
+    assert this.cores == image.cores == len(document.cores) > 5
+    assert this.accuracy == run.accuracy
+    for name in ("synops", "spikes", "effective_synops", "messages"):
+        assert getattr(this, name) == pytest.approx(getattr(total, name).mean())
+        assert sum(getattr(c, name) for c in document.cores) == pytest.approx(getattr(this, name))
+    inner = [layer for layer in document.layers if layer.operation != "input"]
+    for name in ("synops", "spikes", "hops", "weights", "synapse_bits"):
+        assert sum(getattr(layer, name) for layer in inner) == pytest.approx(getattr(this, name))
+    cost = document.cost
+    assert cost.synapse_pj + cost.neuron_pj + cost.spike_pj + cost.hop_pj == pytest.approx(this.energy_pj)
+    neurons = sum(layer.energy_pj for layer in document.layers) + cost.neuron_pj
+    assert neurons == pytest.approx(this.energy_pj)
+    assert sum(c.neurons for c in document.cores) == this.neurons == document.resources["neurons"].used
+    for name, use in document.resources.items():
+        assert use.fullest_use == max(getattr(c, name) for c in document.cores) <= use.limit_per_core
+
+
+def test_sparsity_counts_the_weights_that_do_not_exist() -> None:
+    image = snnc.compile(mlp((40, 30, 5), density=0.2))
+    for layer in report.build(image).layers[1:]:
+        into = image.network.into(layer.name)[0].op
+        assert layer.weights == into.taps
+        assert layer.sparsity == 1 - into.taps / np.prod(into.weight.shape)
+
+
+def test_json_round_trip(case: tuple[Image, Run, Report]) -> None:
+    document = case[2]
+    assert from_json(to_json(document), "") == from_json(to_json(from_json(to_json(document), "")), "")
+    assert from_json(to_json(document), "").this == document.this
+
+
+def test_another_schema_is_refused(case: tuple[Image, Run, Report]) -> None:
+    with pytest.raises(InputError, match="schema 2"):
+        from_json(to_json(case[2]).replace(b'"schema": 1', b'"schema": 2'), "report.json")
+    with pytest.raises(InputError, match="not a report"):
+        from_json(b'{"schema": 1}', "report.json")
+
+
+def test_tables_hold_what_the_report_holds(case: tuple[Image, Run, Report]) -> None:
+    document = case[2]
+    for text, things in ((report.layers_csv(document), document.layers), (report.cores_csv(document), document.cores)):
+        rows = list(csv.DictReader(io.StringIO(text)))
+        assert len(rows) == len(things)
+        for row, thing in zip(rows, things, strict=True):
+            assert float(row["synops"]) == thing.synops
+            assert int(row["neurons"]) == thing.neurons
+
+
+def test_the_summary_fits_the_screen_and_tells_the_numbers(case: tuple[Image, Run, Report]) -> None:
+    image, _, document = case
+    verified = [{"on": "lava", "samples": 4, "compared": 9, "spikes": 1234567, "differing": 0}]
+    dense = report.side(image, snnc.simulate(image, Samples(spikes(conv()), None)))
+    full = report.build(image, case[1], data="random", dense=dense, verified=verified)
+    text = report.summary(full)
+    assert max(map(len, text.splitlines())) <= 80
+    assert f"{document.this.cores} / 128" in text
+    assert f"{document.this.synops:,.0f} SynOps" in text
+    assert "0 of 1,234,567 spikes differ" in text
+    assert "saved" in text
+
+
+def test_a_dense_parent_that_does_not_fit_is_told(case: tuple[Image, Run, Report]) -> None:
+    document = report.build(case[0], dense_note="does not fit: too large")
+    assert "does not fit: too large" in report.summary(document)
+
+
+def test_an_image_without_a_run_has_no_measured_numbers() -> None:
+    document = report.build(snnc.compile(mlp()))
+    assert document.activity is None
+    assert document.this.synops is None
+    assert "simulated" not in report.summary(document)
+
+
+def test_the_cost_table_names_every_kind_and_source(case: tuple[Image, Run, Report]) -> None:
+    text = report.cost_table(case[2])
+    assert "no source gives the static power" in text
+    rng = np.random.default_rng(0)
+    network = chain([Population("input", (4,), "input"), lif("out", (3,))], [(linear(rng, 3, 4),)])
+    data = Samples(spikes(network))
+    image = snnc.compile(network, "loihi2")
+    other = report.cost_table(report.build(image, snnc.simulate(image, data), data="random"))
+    assert "assumed" in other
+    assert "no source gives" not in other

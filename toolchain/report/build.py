@@ -1,0 +1,235 @@
+"""From an image and a run to a :class:`~snnc.report.schema.Report`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from snnc import traffic
+from snnc.image import Image
+from snnc.network import Population
+from snnc.ops import Conv2d, Weighted
+from snnc.report.schema import VERSION, Activity, Core, Cost, Layer, Report, Side, Use
+from snnc.resources import FORMATS, pattern
+from snnc.simulator import Estimate, Run, accounting
+from snnc.simulator import estimate as estimate_cost
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """A run in the forms the report needs."""
+
+    run: Run
+    layers: accounting.Layers
+    cores: accounting.Cores
+    totals: accounting.Totals
+    cost: Estimate
+
+
+def build(
+    image: Image,
+    run: Run | None = None,
+    *,
+    data: str = "",
+    dense: Side | None = None,
+    dense_note: str = "",
+    verified: list[dict[str, Any]] | None = None,
+    seconds: dict[str, float] | None = None,
+) -> Report:
+    """The report of an image, with what `run` (of samples named `data`) counted, if there was a run."""
+    measured = _measure(image, run)
+    limits = image.target.core
+    resources = {}
+    for name in ("neurons", "in_axons", "out_axons", "synapse_bits", "neuron_groups"):
+        used = getattr(image.usage, name)
+        fullest = int(used.argmax())
+        resources[name] = Use(int(used.sum()), getattr(limits, name).value, fullest, int(used[fullest]))
+    record = image.provenance
+    return Report(
+        schema=VERSION,
+        snnc=record.get("snnc", ""),
+        network=image.network.name,
+        target=image.target.name,
+        target_title=image.target.title,
+        source=record.get("source", {}),
+        options=record.get("options", {}),
+        passes=record.get("passes", {}),
+        this=_side(image, measured),
+        resources=resources,
+        cores_available=image.target.mesh.cores,
+        layers=[_layer(image, k, p, measured) for k, p in enumerate(image.network.populations)],
+        cores=_cores(image, measured),
+        activity=_activity(data, measured),
+        cost=_cost(measured),
+        dense=dense,
+        dense_note=dense_note,
+        verified=verified or [],
+        seconds=seconds or {},
+    )
+
+
+def side(image: Image, run: Run | None = None) -> Side:
+    """The figures by which an image and a run of it are compared with another."""
+    return _side(image, _measure(image, run))
+
+
+def _measure(image: Image, run: Run | None) -> _Measured | None:
+    if run is None:
+        return None
+    cost = estimate_cost(image, run)
+    return _Measured(
+        run, accounting.layers(image, run), accounting.cores(image, run), accounting.totals(image, run), cost
+    )
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean())
+
+
+def _weights(image: Image) -> int:
+    return sum(p.op.taps for p in image.network.projections)
+
+
+def _side(image: Image, measured: _Measured | None) -> Side:
+    static = {
+        "cores": image.cores,
+        "neurons": int(image.usage.neurons.sum()),
+        "weights": _weights(image),
+        "synapse_bits": int(image.usage.synapse_bits.sum()),
+    }
+    if measured is None:
+        return Side(**static)
+    total = measured.totals
+    return Side(
+        **static,
+        accuracy=measured.run.accuracy,
+        spikes=_mean(total.spikes),
+        synops=_mean(total.synops),
+        effective_synops=_mean(total.effective_synops),
+        messages=_mean(total.messages),
+        hops=_mean(total.hops_x + total.hops_y),
+        time_ns=measured.cost.time_ns,
+        energy_pj=measured.cost.dynamic_pj,
+    )
+
+
+def _layer(image: Image, index: int, population: Population, measured: _Measured | None) -> Layer:
+    network, usage = image.network, image.usage
+    incoming = network.into(population.name)
+    ops = [p.op for p in incoming]
+    possible = sum(math.prod(op.weight.shape) for op in ops)
+    weights = sum(op.taps for op in ops)
+    quantized = {n["layer"]: n for n in image.provenance.get("passes", {}).get("quantize", {}).get("layers", [])}
+    note = quantized.get(population.name)
+    start = network.offsets[population.name]
+    cores = np.unique(image.mapping.core_of[start : start + population.size])
+    formats = {FORMATS[f] for p in incoming for f in np.unique(usage.formats[p.name]) if f >= 0}
+    layer = Layer(
+        name=population.name,
+        neurons=population.size,
+        operation=" + ".join(_describe(op) for op in ops) or "input",
+        weights=weights,
+        synapses=sum(pattern(network, p).nnz for p in incoming),
+        sparsity=1 - weights / possible if possible else 0.0,
+        bits=incoming[0].bits if incoming else None,
+        threshold=tuple(note["threshold"]) if note else None,
+        weight_error=note["weight_error"] if note else None,
+        rounded_to_zero=note["rounded_to_zero"] if note else None,
+        cores=int(np.sum(cores >= 0)),
+        formats=tuple(sorted(formats)),
+        synapse_bits=sum(int(usage.synapse_bits_of[p.name].sum()) for p in incoming),
+    )
+    if measured is None:
+        return layer
+    counted, cost = measured.layers, measured.cost.layers[index]
+    spikes = _mean(counted.spikes[:, index])
+    return msgspec.structs.replace(
+        layer,
+        rate=spikes / (population.size * measured.run.steps),
+        spikes=spikes,
+        synops=_mean(counted.synops[:, index]),
+        effective_synops=_mean(counted.effective_synops[:, index]),
+        neuron_updates=float(counted.updates[index]),
+        messages=_mean(counted.messages[:, index]),
+        hops=_mean(counted.hops_x[:, index] + counted.hops_y[:, index]),
+        energy_pj=cost.synapse_pj + cost.spike_pj + cost.hop_pj,
+    )
+
+
+def _describe(op: Weighted) -> str:
+    if isinstance(op, Conv2d):
+        out, channels, rows, columns = op.weight.shape
+        return f"Conv2d {channels * op.groups} -> {out}, {rows}x{columns}, stride {op.stride[0]}x{op.stride[1]}"
+    return f"Linear {op.weight.shape[1]} -> {op.weight.shape[0]}"
+
+
+def _cores(image: Image, measured: _Measured | None) -> list[Core]:
+    usage, mapping = image.usage, image.mapping
+    x, y = traffic.tile_of(mapping.site_of, image.target.mesh)
+    offsets = image.network.offsets
+    held: list[list[str]] = [[] for _ in range(image.cores)]
+    for population in image.network.layers:
+        start = offsets[population.name]
+        for core in np.unique(mapping.core_of[start : start + population.size]):
+            held[core].append(population.name)
+    counted: dict[str, np.ndarray] = {}
+    if measured is not None:
+        c = measured.cores
+        columns = {
+            "spikes": c.spikes,
+            "synops": c.synops,
+            "effective_synops": c.effective_synops,
+            "active_updates": c.active,
+            "inactive_updates": c.inactive,
+            "messages": c.messages,
+        }
+        counted = {name: values.mean(axis=0) for name, values in columns.items()}
+    return [
+        Core(
+            core=k,
+            site=int(mapping.site_of[k]),
+            tile_x=int(x[k]),
+            tile_y=int(y[k]),
+            layers=tuple(held[k]),
+            neurons=int(usage.neurons[k]),
+            in_axons=int(usage.in_axons[k]),
+            out_axons=int(usage.out_axons[k]),
+            synapse_bits=int(usage.synapse_bits[k]),
+            neuron_groups=int(usage.neuron_groups[k]),
+            **{name: float(values[k]) for name, values in counted.items()},
+        )
+        for k in range(image.cores)
+    ]
+
+
+def _activity(data: str, measured: _Measured | None) -> Activity | None:
+    if measured is None:
+        return None
+    total = measured.totals
+    return Activity(
+        data=data,
+        samples=measured.run.samples,
+        steps=measured.run.steps,
+        accuracy=measured.run.accuracy,
+        input_spikes=_mean(total.input_spikes),
+        neuron_updates=_mean(total.active + total.inactive),
+        active_updates=_mean(total.active),
+    )
+
+
+def _cost(measured: _Measured | None) -> Cost | None:
+    if measured is None:
+        return None
+    cost = measured.cost
+    return Cost(
+        cost.synapse_pj,
+        cost.neuron_pj,
+        cost.spike_pj,
+        cost.hop_pj,
+        cost.static_pj,
+        [asdict(c) for c in cost.constants],
+    )

@@ -1,0 +1,167 @@
+"""The schema of ``report.json``: plain structs, one version number.
+
+A field that is None was not measured. Counts and costs are means per sample. Whether a
+number is measured (counted in simulation), published or assumed is told by where it
+stands: everything outside `constants` is counted or computed from counts and constants,
+each constant carries its own kind and source.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from snnc.errors import InputError
+
+VERSION = 1
+
+
+class Use(msgspec.Struct, frozen=True):
+    """How much of a resource is used: the total, and the fullest core with its share of the limit."""
+
+    used: int
+    limit_per_core: int
+    fullest_core: int
+    fullest_use: int
+
+    @property
+    def share(self) -> float:
+        """Use of the fullest core over its limit."""
+        return self.fullest_use / self.limit_per_core
+
+
+class Layer(msgspec.Struct, frozen=True):
+    """One population. weights: stored once (a kernel counts once); synapses: after sharing over positions.
+
+    sparsity: share of the possible weights that do not exist. rate: spikes per neuron and step.
+    formats: storage formats in use. synapse_bits: memory on all cores.
+    """
+
+    name: str
+    neurons: int
+    operation: str
+    weights: int
+    synapses: int
+    sparsity: float
+    bits: int | None
+    threshold: tuple[int, int] | None
+    weight_error: float | None
+    rounded_to_zero: int | None
+    cores: int
+    formats: tuple[str, ...]
+    synapse_bits: int
+    rate: float | None = None
+    spikes: float | None = None
+    synops: float | None = None
+    effective_synops: float | None = None
+    neuron_updates: float | None = None
+    messages: float | None = None
+    hops: float | None = None
+    energy_pj: float | None = None
+
+
+class Core(msgspec.Struct, frozen=True):
+    """One core. tile_x, tile_y: its tile on the mesh."""
+
+    core: int
+    site: int
+    tile_x: int
+    tile_y: int
+    layers: tuple[str, ...]
+    neurons: int
+    in_axons: int
+    out_axons: int
+    synapse_bits: int
+    neuron_groups: int
+    spikes: float | None = None
+    synops: float | None = None
+    effective_synops: float | None = None
+    active_updates: float | None = None
+    inactive_updates: float | None = None
+    messages: float | None = None
+
+
+class Side(msgspec.Struct, frozen=True):
+    """The figures by which two compilations are compared; the last ones are means per sample."""
+
+    cores: int
+    neurons: int
+    weights: int
+    synapse_bits: int
+    accuracy: float | None = None
+    spikes: float | None = None
+    synops: float | None = None
+    effective_synops: float | None = None
+    messages: float | None = None
+    hops: float | None = None
+    time_ns: float | None = None
+    energy_pj: float | None = None
+
+
+class Activity(msgspec.Struct, frozen=True):
+    """What was simulated, and how much of it was work for the neurons."""
+
+    data: str
+    samples: int
+    steps: int
+    accuracy: float | None
+    input_spikes: float
+    neuron_updates: float
+    active_updates: float
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """Energy per sample in pJ by kind; the total is dynamic energy without static_pj."""
+
+    synapse_pj: float
+    neuron_pj: float
+    spike_pj: float
+    hop_pj: float
+    static_pj: float | None
+    constants: list[dict[str, Any]]
+
+
+class Report(msgspec.Struct, frozen=True):
+    """Everything there is to say about one image, and one run of it if there was one.
+
+    dense: the same figures for the dense parent, compiled and run in the same way; dense_note: why there are
+    none although there is a parent. verified: what was compared with which executor. seconds: wall time of
+    each pass.
+    """
+
+    schema: int
+    snnc: str
+    network: str
+    target: str
+    target_title: str
+    source: dict[str, Any]
+    options: dict[str, Any]
+    passes: dict[str, Any]
+    this: Side
+    resources: dict[str, Use]
+    cores_available: int
+    layers: list[Layer]
+    cores: list[Core]
+    activity: Activity | None = None
+    cost: Cost | None = None
+    dense: Side | None = None
+    dense_note: str = ""
+    verified: list[dict[str, Any]] = []
+    seconds: dict[str, float] = {}
+
+
+def to_json(report: Report) -> bytes:
+    """The text of ``report.json``."""
+    return msgspec.json.format(msgspec.json.encode(report), indent=1)
+
+
+def from_json(data: bytes, where: str) -> Report:
+    """Inverse of :func:`to_json`; InputError names file and field."""
+    try:
+        report = msgspec.json.decode(data, type=Report)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"this is not a report: {error}", where=where) from None
+    if report.schema != VERSION:
+        raise InputError(f"the report has schema {report.schema}, this snnc reads {VERSION}", where=where)
+    return report

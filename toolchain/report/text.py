@@ -1,0 +1,171 @@
+"""The summary that the console shows, at most 80 columns wide."""
+
+from __future__ import annotations
+
+from snnc.report.schema import Report, Side
+
+LABEL = 13
+
+
+def summary(report: Report) -> str:
+    """The report on one screen; the README explains each line."""
+    this, use = report.this, report.resources
+    lines = [
+        _head(report),
+        _row(
+            "cores",
+            f"{this.cores} / {report.cores_available}",
+            f"neurons {this.neurons:,}",
+            f"weights {this.weights:,} ({_sparsity(report):.1%} sparse)",
+        ),
+        _row(
+            "memory",
+            f"{_bits(this.synapse_bits)}",
+            f"largest core {use['synapse_bits'].fullest_core}: {use['synapse_bits'].share:.0%} of synapse memory",
+        ),
+        _row(
+            "fullest core",
+            *(
+                f"{noun} {use[name].share:.0%}"
+                for name, noun in (("neurons", "neurons"), ("in_axons", "in-axons"), ("out_axons", "out-axons"))
+            ),
+        ),
+    ]
+    route = report.passes.get("route")
+    if route:
+        lines.append(
+            _row(
+                "traffic",
+                f"{route['messages_per_step']:,.1f} spikes/step leave a core",
+                f"{route['hops_per_step']:,.1f} hops/step",
+            )
+        )
+    check = report.passes.get("verify", {})
+    if "accuracy_float" in check:
+        lines.append(
+            _row(
+                "calibrated",
+                f"{check['accuracy_samples']} samples of {check['data']}",
+                f"float {check['accuracy_float']:.1%}, {report.options['bits']}-bit {check['accuracy_integer']:.1%}",
+            )
+        )
+    lines += _measured(report)
+    for entry in report.verified:
+        lines.append(_row("verified", f"on {entry['on']}: {_verdict(entry)}"))
+    if report.dense is not None:
+        lines += ["", *versus(this, report.dense)]
+    elif report.dense_note:
+        lines.append(_row("dense parent", report.dense_note))
+    return "\n".join(lines)
+
+
+def versus(this: Side, dense: Side) -> list[str]:
+    """A table of a ticket against its dense parent."""
+    rows = [f"{'':{LABEL}}{'ticket':>14}{'dense':>14}{'saved':>10}"]
+    for label, name, form in (
+        ("cores", "cores", _count),
+        ("weights", "weights", _count),
+        ("memory", "synapse_bits", _bits),
+        ("SynOps", "synops", _count),
+        ("hops", "hops", _count),
+        ("time", "time_ns", _time),
+        ("energy", "energy_pj", _energy),
+    ):
+        a, b = getattr(this, name), getattr(dense, name)
+        if a is not None and b is not None:
+            saved = f"{1 - a / b:.1%}" if b else "-"
+            rows.append(f"{label:{LABEL}}{form(a):>14}{form(b):>14}{saved:>10}")
+    if this.accuracy is not None and dense.accuracy is not None:
+        rows.append(f"{'accuracy':{LABEL}}{this.accuracy:>14.1%}{dense.accuracy:>14.1%}")
+    return rows
+
+
+def cost_table(report: Report) -> str:
+    """Energy by kind, time, and every constant with its kind and source; for a report with a run."""
+    cost, side, activity = report.cost, report.this, report.activity
+    assert cost is not None
+    assert activity is not None
+    total = side.energy_pj or 0.0
+    lines = [f"{report.network} on {report.target_title}", f"{activity.samples} samples of {activity.data}", ""]
+    lines += [f"{'energy':{LABEL}}{_energy(total):>12} per sample, dynamic"]
+    for label, value in (
+        ("  synapses", cost.synapse_pj),
+        ("  neurons", cost.neuron_pj),
+        ("  spikes", cost.spike_pj),
+        ("  hops", cost.hop_pj),
+    ):
+        lines.append(f"{label:{LABEL}}{_energy(value):>12}{value / total if total else 0:>8.1%}")
+    if cost.static_pj is None:
+        lines.append(f"{'static':{LABEL}}{'-':>12}  no source gives the static power")
+    else:
+        lines.append(f"{'static':{LABEL}}{_energy(cost.static_pj):>12} per sample, one chip")
+    lines.append(f"{'time':{LABEL}}{_time(side.time_ns or 0.0):>12} per sample")
+    lines += ["", "constants"]
+    sources = list(dict.fromkeys(c["source"] for c in cost.constants))
+    for c in cost.constants:
+        number = f"{c['value']:g} {c['unit'].replace('mw', 'mW').replace('pj', 'pJ')}"
+        note = f"  {c['note']}" if c["note"] else ""
+        lines.append(f"  {c['name']:26}{number:>10}  {c['kind']:9} [{sources.index(c['source']) + 1}]{note}")
+    lines += ["", "sources", *(f"  [{k + 1}] {s}" for k, s in enumerate(sources))]
+    return "\n".join(lines)
+
+
+def _head(report: Report) -> str:
+    left = f"{report.network} -> {report.target}"
+    seconds = sum(report.seconds.values())
+    right = f"{report.options.get('bits', '?')}-bit, seed {report.options.get('seed', '?')}"
+    return f"{left:<43}{right}" + (f", {seconds:.1f} s" if seconds else "")
+
+
+def _measured(report: Report) -> list[str]:
+    activity, cost, this = report.activity, report.cost, report.this
+    if activity is None or cost is None or this.energy_pj is None or this.time_ns is None:
+        return []
+    kinds = {c["kind"] for c in cost.constants if c["name"].startswith("energy.")}
+    constants = "published" if kinds == {"published"} else "partly assumed"
+    accuracy = "" if activity.accuracy is None else f"accuracy {activity.accuracy:.2%}"
+    return [
+        _row("simulated", f"{activity.samples} samples x {activity.steps} steps of {activity.data}", accuracy),
+        _row(
+            "per sample",
+            f"{_count(this.synops)} SynOps",
+            f"{_count(this.spikes)} spikes",
+            f"{_count(activity.neuron_updates)} neuron updates",
+        ),
+        _row(
+            "estimated",
+            f"{_time(this.time_ns)}, {_energy(this.energy_pj)} per sample",
+            f"constants: {constants}",
+        ),
+    ]
+
+
+def _verdict(entry: dict[str, object]) -> str:
+    if entry["differing"]:
+        return f"{entry['differing']:,} of {entry['compared']:,} values differ"
+    return f"0 of {entry['spikes']:,} spikes differ, {entry['samples']} samples, every layer"
+
+
+def _sparsity(report: Report) -> float:
+    possible = sum(layer.weights / (1 - layer.sparsity) for layer in report.layers if layer.weights)
+    return 1 - report.this.weights / possible if possible else 0.0
+
+
+def _row(label: str, *parts: str) -> str:
+    return f"{label:{LABEL}}" + "   ".join(p for p in parts if p)
+
+
+def _count(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
+
+
+def _bits(value: float) -> str:
+    return f"{value / 8192:,.1f} KiB"
+
+
+def _time(ns: float) -> str:
+    return f"{ns / 1e6:,.2f} ms" if ns >= 1e6 else f"{ns / 1e3:,.2f} us"
+
+
+def _energy(pj: float) -> str:
+    return f"{pj / 1e6:,.3f} uJ" if pj >= 1e6 else f"{pj / 1e3:,.2f} nJ"
