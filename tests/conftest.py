@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+from snnc.targets.lava import environment
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -16,3 +19,15 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip("needs the folder of recordings ../shared, which is not here")
     return path
+
+
+@pytest.fixture(scope="session")
+def lava() -> Path:
+    """The interpreter that has Lava; without one, fails where it is required and skips elsewhere."""
+    python = environment.python()
+    if python is None:
+        reason = f"needs Lava: {environment.CURE}"
+        if os.environ.get("CI") or os.environ.get("SNNC_REQUIRE_LAVA"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return python

@@ -38,8 +38,7 @@ def discretise(population: Population, dt: float) -> Euler:
     p = {name: value.astype(np.float64) for name, value in population.params.items()}
     zero = np.zeros(population.shape)
     if population.neuron == "if":
-        gain = p["r"] * dt
-        gain = np.where((p["r"] == 1) | np.isclose(gain, 1, rtol=1e-6), 1.0, gain)
+        gain = np.where(p["r"] == 1, 1.0, _near_one(p["r"] * dt))
         return Euler(zero, zero + 1, gain, zero)
     if population.neuron == "lif":
         step = dt / p["tau"]
@@ -52,5 +51,8 @@ def discretise(population: Population, dt: float) -> Euler:
 
 
 def _near_one(gain: np.ndarray) -> np.ndarray:
-    """Gains that are 1 but for the rounding of tau and r (which frameworks derive from beta) become 1."""
-    return np.where(np.abs(gain - 1) < 1e-12, 1.0, gain)
+    """Gains that differ from 1 by the rounding of tau and r alone become 1.
+
+    Frameworks derive both from a decay, in float32 at worst, whose products are off by less than 2**-20.
+    """
+    return np.where(np.abs(gain - 1) < 2.0**-20, 1.0, gain)

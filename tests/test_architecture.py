@@ -1,0 +1,139 @@
+"""The dependency direction of the design, read from the imports.
+
+Each module has a rank; it may import only modules of a lower rank at its top, and a
+few doors may reach further from inside a function. Heavy packages have one place each.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = {"toolchain": "snnc", "targets": "snnc.targets", "models": "snnc.models"}
+
+# Data flows from the first row to the last; a module imports from its own row (its package) or from rows above.
+RANKS = [
+    {"snnc.errors", "snnc.version"},
+    {"snnc.files", "snnc.ops"},
+    {"snnc.network", "snnc.samples", "snnc.target", "snnc.compare"},
+    {"snnc.euler", "snnc.resources", "snnc.traffic"},
+    {"snnc.rules", "snnc.image", "snnc.models"},
+    {"snnc.simulator", "snnc.tickets"},
+    {"snnc.targets", "snnc.compilation", "snnc.frontends"},
+    {"snnc.passes"},
+    {"snnc.pipeline", "snnc.report", "snnc.datasets", "snnc.verification"},
+    {"snnc"},
+    {"snnc.workflow"},
+    {"snnc.demo", "snnc.console"},
+    {"snnc.cli"},
+    {"snnc.__main__"},
+]
+# What a function may import although it lies below: the public API and the executors it names.
+LATE = {
+    "snnc": {"snnc.simulator", "snnc.verification", "snnc.frontends", "snnc.pipeline"},
+    "snnc.datasets": {"snnc.models"},
+    "snnc.verification": {"snnc.targets"},
+}
+# Third-party packages that only these modules may import.
+PLACES = {
+    "torch": {"snnc.frontends", "snnc.tickets", "snnc.models"},
+    "snntorch": {"snnc.frontends", "snnc.tickets", "snnc.models"},
+    "tonic": {"snnc.models.data", "snnc.models.recordings"},
+    "lava": {"snnc.targets.lava.worker"},
+    "numba": {"snnc.simulator"},
+    "nir": {"snnc.frontends"},
+    "h5py": {"snnc.frontends", "snnc.targets.lava"},
+    "cyclopts": {"snnc.cli"},
+    "rich": {"snnc.console"},
+}
+
+
+def modules() -> list[tuple[str, Path]]:
+    found = []
+    for folder, package in FOLDERS.items():
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT / folder).with_suffix("").parts
+            name = ".".join((package, *parts)).removesuffix(".__init__")
+            found.append((name, path))
+    return found
+
+
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """(module, inside a function) of each import, `from a import b` as a.b; those for type checking are left out."""
+    found: list[tuple[str, bool]] = []
+
+    def visit(node: ast.AST, inside: bool) -> None:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            return
+        if isinstance(node, ast.Import):
+            found.extend((a.name, inside) for a in node.names)
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.extend((f"{node.module}.{a.name}", inside) for a in node.names)
+        for child in ast.iter_child_nodes(node):
+            visit(child, inside or isinstance(node, ast.FunctionDef))
+
+    visit(ast.parse(path.read_text()), False)
+    return found
+
+
+def part(module: str) -> str:
+    """The ranked part that a dotted name belongs to: the longest prefix in RANKS."""
+    known = set().union(*RANKS)
+    while module and module not in known:
+        module = module.rpartition(".")[0]
+    return module
+
+
+def rank(name: str) -> int:
+    return next(k for k, row in enumerate(RANKS) if name in row)
+
+
+@pytest.mark.parametrize(("name", "path"), modules(), ids=[m[0] for m in modules()])
+def test_imports_point_backwards(name: str, path: Path) -> None:
+    own = part(name)
+    assert own, f"{name} has no rank"
+    assert own != "snnc" or name == "snnc", f"{name} has no rank"
+    for target, inside in imports(path):
+        if target.partition(".")[0] != "snnc":
+            continue
+        other = part(target)
+        if other == own or (inside and other in LATE.get(own, ())):
+            continue
+        assert rank(other) < rank(own), f"{name} imports {target}, which comes after it"
+
+
+@pytest.mark.parametrize(("name", "path"), modules(), ids=[m[0] for m in modules()])
+def test_heavy_packages_stay_in_their_places(name: str, path: Path) -> None:
+    for target, _ in imports(path):
+        allowed = PLACES.get(target.partition(".")[0])
+        assert allowed is None or any(name == p or name.startswith(f"{p}.") for p in allowed), f"{name}: {target}"
+
+
+def test_folder_names_are_never_imported() -> None:
+    for path in [p for f in (*FOLDERS, "tests") for p in (ROOT / f).rglob("*.py")]:
+        for target, _ in imports(path):
+            assert target.partition(".")[0] not in FOLDERS, f"{path}: {target}"
+
+
+def test_no_chip_is_named_in_the_toolchain() -> None:
+    """Chips are data; a default on the command line and in the API is all that may be said."""
+    names = [p.stem for p in (ROOT / "targets").glob("*.toml")]
+    allowed = {"cli.py", "__init__.py"}
+    for path in sorted((ROOT / "toolchain").rglob("*.py")):
+        strings = {n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant)}
+        assert path.name in allowed or not strings & set(names), path
+
+
+@pytest.mark.parametrize("statement", ["import snnc", "import snnc.cli", "import snnc.target, snnc.image"])
+def test_a_light_start(statement: str) -> None:
+    """Neither the API nor the command line imports torch, numba or scikit-learn before they are needed."""
+    heavy = ("torch", "snntorch", "numba", "sklearn", "tonic")
+    code = f"{statement}; import sys; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

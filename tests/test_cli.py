@@ -1,0 +1,291 @@
+"""The command line as a user meets it: real processes, their exit codes, and what they leave behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from float_networks import lif, linear, mlp, spikes
+
+import snnc
+from snnc.frontends import nir
+from snnc.network import Network, Population, Projection
+
+SNNC = [sys.executable, "-m", "snnc"]
+
+
+def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [*SNNC, *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def says(done: subprocess.CompletedProcess[str], code: int, *texts: str) -> None:
+    """The exit code, the words on stderr, nothing on stdout and never a traceback."""
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error[")
+    assert done.stdout == ""
+    for text in texts:
+        assert text in done.stderr, done.stderr
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a trained model, a NIR file, data and an image, made by the commands themselves."""
+    folder = tmp_path_factory.mktemp("work")
+    assert run("train", "mlp", "--epochs", 2, "-o", "model.pt", cwd=folder).returncode == 0
+    assert run("export", "model.pt", "-o", "model.nir", cwd=folder).returncode == 0
+    assert run("compile", "model.pt", "-o", "out", cwd=folder).returncode == 0
+    network = mlp()
+    nir.write(network, folder / "small.nir")
+    np.savez(folder / "small.npz", spikes=spikes(network), labels=np.zeros(4, int))
+    return folder
+
+
+def test_compile_writes_four_files_and_says_what_it_found(work: Path) -> None:
+    done = run("compile", "model.nir", "--target", "loihi2", cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert {p.name for p in (work / "model.loihi2").iterdir()} == {
+        "image.snnc",
+        "report.json",
+        "layers.csv",
+        "cores.csv",
+    }
+    assert done.stderr == ""
+    for word in ("-> loihi2", "cores", "neurons", "SynOps", "accuracy", "wrote"):
+        assert word in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_checkpoint_and_nir_give_the_same_network(work: Path) -> None:
+    a = snnc.open_image(work / "out/image.snnc")
+    assert run("compile", "model.nir", "-o", "from-nir", cwd=work).returncode == 0
+    b = snnc.open_image(work / "from-nir/image.snnc")
+    assert snnc.network.identical(a.network, b.network)
+    assert snnc.network.identical(a.mapping, b.mapping)
+
+
+def test_json_is_one_document(work: Path) -> None:
+    for arguments in (
+        ("compile", "model.nir", "-o", "again", "--json"),
+        ("simulate", "out/image.snnc", "--samples", 5, "--json"),
+        ("estimate", "out/image.snnc", "--samples", 5, "--json"),
+        ("verify", "out/image.snnc", "--samples", 5, "--json"),
+        ("report", "out", "--json"),
+        ("targets", "loihi", "--json"),
+        ("check", "model.pt", "--json"),
+    ):
+        done = run(*arguments, cwd=work)
+        assert done.returncode == 0, done.stderr
+        assert isinstance(json.loads(done.stdout), dict)
+
+
+def test_errors_are_a_json_document_too(work: Path) -> None:
+    done = run("compile", "missing.pt", "--json", cwd=work)
+    assert done.returncode == 3
+    document = json.loads(done.stdout)
+    assert document["exit_code"] == 3
+    assert document["error"]["where"] == "missing.pt"
+
+
+def test_simulate_counts_and_writes_the_tables(work: Path) -> None:
+    done = run("simulate", "out/image.snnc", "-o", "run", cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert "450 samples x 8 steps" in done.stdout
+    report = json.loads((work / "run/report.json").read_text())
+    assert report["schema"] == 1
+    rows = (work / "run/layers.csv").read_text().splitlines()
+    assert [row.partition(",")[0] for row in rows] == ["name", "input", "fc1", "fc2", "fc3"]
+    assert len((work / "run/cores.csv").read_text().splitlines()) == 1 + report["this"]["cores"]
+
+
+def test_estimate_prints_every_constant_with_its_source(work: Path) -> None:
+    done = run("estimate", "out/image.snnc", "--samples", 20, cwd=work)
+    assert done.returncode == 0, done.stderr
+    for name, _ in snnc.target.load("loihi").numbers():
+        assert (name in done.stdout) == name.startswith(("energy.", "timing."))
+    assert "Davies" in done.stdout
+    assert "published" in done.stdout
+
+
+def test_verify_against_the_reference(work: Path) -> None:
+    done = run("verify", "out/image.snnc", "--samples", 50, cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("0 of ")
+
+
+def test_report_shows_a_compilation_again(work: Path) -> None:
+    assert "-> loihi" in run("report", "out", cwd=work).stdout
+    layers = run("report", "out", "--format", "layers", cwd=work).stdout
+    assert layers == (work / "out/layers.csv").read_text()
+
+
+def test_an_image_and_its_report_do_not_depend_on_the_run(work: Path) -> None:
+    for name in ("first", "second"):
+        assert run("compile", "model.pt", "-o", name, cwd=work).returncode == 0
+    assert (work / "first/image.snnc").read_bytes() == (work / "second/image.snnc").read_bytes()
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch executed",)
+
+
+def bad_files(folder: Path) -> dict[str, Path]:
+    model = (folder / "model.pt").read_bytes()
+    files = {
+        "empty.pt": b"",
+        "random.pt": np.random.default_rng(0).bytes(5000),
+        "truncated.pt": model[: len(model) // 2],
+        "pointer.pt": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+        "random.nir": np.random.default_rng(1).bytes(5000),
+        "truncated.nir": (folder / "model.nir").read_bytes()[:3000],
+        "pointer.nir": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+    }
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    torch.save(Evil(), folder / "evil.pt")
+    torch.save(torch.nn.Linear(3, 3), folder / "module.pt")
+    nan = torch.load(folder / "model.pt", weights_only=True)
+    next(iter(nan["state_dict"].values()))[0, 0] = float("nan")
+    torch.save(nan, folder / "nan.pt")
+    (folder / "folder.pt").mkdir()
+    return {name: folder / name for name in (*files, "evil.pt", "module.pt", "nan.pt", "folder.pt", "missing.pt")}
+
+
+def test_unreadable_models(work: Path) -> None:
+    """Exit code 3, the file named, nothing written, nothing executed."""
+    expected = {
+        "evil.pt": "system",
+        "module.pt": "torch.nn.modules.linear.Linear",
+        "nan.pt": "layers.1.weight",
+        "pointer.pt": "LFS",
+        "pointer.nir": "LFS",
+        "folder.pt": "folder",
+        "missing.pt": "no such file",
+        "empty.pt": "empty",
+    }
+    for name, path in bad_files(work).items():
+        done = run("compile", path.name, "-o", "nothing", cwd=work)
+        says(done, 3, name, expected.get(name, ""))
+        assert not (work / "nothing").exists()
+    assert not (work / "executed").exists()
+
+
+def test_a_network_that_the_chip_cannot_hold(work: Path) -> None:
+    rng = np.random.default_rng(0)
+    wide = Network(
+        (Population("input", (5000,), "input"), lif("fc1", (4,))),
+        (Projection("p", "input", "fc1", (linear(rng, 4, 5000),)),),
+        ("fc1",),
+        1e-3,
+        "wide",
+    )
+    nir.write(wide, work / "wide.nir")
+    done = run("compile", "wide.nir", "-o", "nothing", cwd=work)
+    says(done, 4, "error[in-axons]", "'fc1'", "input axons on one core", "4,096", "fix", "core.in_axons")
+    assert not (work / "nothing").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "texts"),
+    [
+        (("compile",), ("model",)),
+        (("compile", "model.pt", "--target", "loihy"), ("loihy", "did you mean 'loihi'")),
+        (("compile", "model.pt", "--bits", 9), ("9 bits",)),
+        (("compile", "model.pt", "--taget", "loihi"), ("--target",)),
+        (("compil", "model.pt"), ("compile",)),
+        (("train", "mpl", "-o", "x.pt"), ("did you mean 'mlp'",)),
+        (("train", "mlp", "--data", "digts", "-o", "x.pt"), ("digits",)),
+        (("ticket", "mlp", "--sparsity", 95, "-o", "x.pt"), ("between 0 and 1", "0.95")),
+        (("simulate", "out/image.snnc", "--samples", 0), ("0 samples",)),
+        (("simulate", "out/image.snnc", "--threads", 0), ("thread",)),
+        (("verify", "out/image.snnc", "--on", "lawa"), ("lava",)),
+    ],
+    ids=str,
+)
+def test_requests_that_make_no_sense(work: Path, arguments: tuple, texts: tuple[str, ...]) -> None:
+    says(run(*arguments, cwd=work), 2, *texts)
+    assert not (work / "x.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "texts"),
+    [
+        (("simulate", "out/image.snnc", "--data", "small.npz"), ("(12,)", "(1, 8, 8)")),
+        (("compile", "model.pt", "-o", "nothing", "--data", "small.npz"), ("(12,)", "(1, 8, 8)")),
+        (("simulate", "out/image.snnc", "--data", "missing.npz"), ("missing.npz",)),
+        (("simulate", "model.pt"), ("model.pt", "not an image")),
+        (("simulate", "out"), ("folder",)),
+        (("report", "model.pt"), ("model.pt", "not a report")),
+        (("compile", "model.pt", "--target", "missing.toml"), ("missing.toml",)),
+    ],
+    ids=str,
+)
+def test_inputs_that_do_not_belong_together(work: Path, arguments: tuple, texts: tuple[str, ...]) -> None:
+    says(run(*arguments, cwd=work), 3, *texts)
+    assert not (work / "nothing").exists()
+
+
+def test_a_missed_accuracy_gate_is_exit_code_5(work: Path) -> None:
+    """Two bits ruin this network; without a gate that is reported, with one it is an error."""
+    assert run("compile", "model.pt", "-o", "two", "--bits", 2, cwd=work).returncode == 0
+    done = run("compile", "model.pt", "-o", "nothing", "--bits", 2, "--max-drop", 0.5, cwd=work)
+    says(done, 5, "accuracy falls from")
+    assert not (work / "nothing").exists()
+
+
+def test_a_spike_that_differs_is_exit_code_5(work: Path, monkeypatch, capsys) -> None:
+    """A reference that disagrees in one spike: layer, step and neuron are named."""
+    from snnc import cli
+    from snnc.simulator import reference
+
+    exact = reference.simulate
+
+    def wrong(network, data):
+        rasters = exact(network, data)
+        rasters["fc2"][3, 5, 7] ^= True
+        return rasters
+
+    monkeypatch.setattr(reference, "simulate", wrong)
+    assert cli.run(["verify", str(work / "out/image.snnc"), "--samples", "5"]) == 5
+    error = capsys.readouterr().err
+    for text in ("error[verify]", "layer 'fc2'", "neuron (7)", "sample 3", "step 5"):
+        assert text in error
+
+
+def test_a_bug_is_exit_code_1_and_one_line(work: Path, monkeypatch, capsys) -> None:
+    from snnc import cli, verification
+
+    monkeypatch.setattr(verification, "verify", lambda *a, **k: 1 / 0)
+    assert cli.run(["verify", str(work / "out/image.snnc")]) == 1
+    expected = "error[bug]: snnc failed: ZeroDivisionError: division by zero (--traceback shows where)\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_an_interrupted_training_is_130_and_leaves_no_half_file(work: Path) -> None:
+    command = [*SNNC, "train", "mlp", "--epochs", "500", "-o", "long.pt"]
+    with subprocess.Popen(command, cwd=work, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not (work / "long.pt.partial").exists():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate()
+    assert process.returncode == 130, error
+    assert "Traceback" not in error
+    assert not (work / "long.pt").exists()
+    assert [p.name for p in work.iterdir() if p.name.startswith(".")] == []
+
+
+def test_help_and_version_answer(work: Path) -> None:
+    assert "compile" in run("--help", cwd=work).stdout
+    assert run("--version", cwd=work).stdout.startswith("snnc ")
+    for verb in ("train", "ticket", "export", "check", "compile", "simulate", "estimate", "verify", "report", "demo"):
+        assert run(verb, "--help", cwd=work).returncode == 0

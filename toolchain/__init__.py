@@ -1,0 +1,112 @@
+"""snnc: from a trained spiking network to a neuromorphic chip.
+
+The verbs of the command line as functions; everything heavy is imported on first use.
+
+    network = snnc.load("ticket.pt")
+    image = snnc.compile(network, "loihi", data=snnc.data("digits", "validation"))
+    run = snnc.simulate(image, snnc.data("digits"))
+    print(run.accuracy, snnc.estimate(image, run))
+    snnc.verify(image, snnc.data("digits"), on="lava")
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snnc.version import VERSION
+
+if TYPE_CHECKING:
+    from snnc.compare import Comparison
+    from snnc.image import Image
+    from snnc.network import Network
+    from snnc.samples import Samples
+    from snnc.simulator.energy import Estimate
+    from snnc.simulator.run import Run
+    from snnc.target import Target
+
+__all__ = ["chips", "compile", "data", "estimate", "load", "open_image", "simulate", "verify"]
+__version__ = VERSION
+
+
+def load(path: str | Path, *, parent: bool = False, dt: float | None = None) -> Network:
+    """Read the network of a checkpoint (.pt) or a NIR file (.nir).
+
+    parent: the dense network that a ticket was found in. dt: seconds per step, where a NIR file
+    does not say. Raises InputError.
+    """
+    from snnc import frontends
+
+    return frontends.load(Path(path), parent=parent, dt=dt)[0]
+
+
+def compile(
+    network: Network,
+    target: str | Target = "loihi",
+    *,
+    data: Samples | None = None,
+    bits: int = 8,
+    seed: int = 0,
+    max_drop: float | None = None,
+) -> Image:
+    """Compile a network for a chip.
+
+    target: a name of :func:`chips`, a ``.toml`` file or a Target. data: calibration samples for spike
+    rates and the accuracy check. bits: signed weight width, 2..8. max_drop: accuracy that may be lost, in
+    points. Raises DoesNotFit, VerificationError, InputError, UsageError.
+    """
+    from snnc import pipeline
+    from snnc import target as descriptions
+    from snnc.compilation import Options
+
+    chip = descriptions.load(target) if isinstance(target, str) else target
+    options = Options(bits=bits, seed=seed, max_drop=max_drop)
+    return pipeline.compile(network, chip, samples=data, options=options).image
+
+
+def open_image(path: str | Path) -> Image:
+    """Read an ``image.snnc``. Raises InputError."""
+    from snnc.image import Image
+
+    return Image.load(Path(path))
+
+
+def simulate(image: Image, data: Samples, *, threads: int | None = None) -> Run:
+    """Run samples through an image, exact in every spike, on all cores of this machine (or `threads`)."""
+    from snnc.simulator import simulate
+
+    return simulate(image, data, threads=threads)
+
+
+def estimate(image: Image, run: Run) -> Estimate:
+    """Energy and time per sample from what a run counted and the target's constants."""
+    from snnc.simulator import energy
+
+    return energy.estimate(image, run)
+
+
+def verify(image: Image, data: Samples, *, on: str = "reference") -> Comparison:
+    """Compare every spike of every layer with another executor: "reference" or "lava".
+
+    The result tells the number of spikes compared and the first difference, if any.
+    """
+    from snnc import verification
+
+    return verification.verify(image, data, on=on)
+
+
+def data(spec: str | Path, split: str = "test") -> Samples:
+    """Spike data to compile with or to run: an ``.npz``, or a split of a data set of snnc.models.data.
+
+    split: "train", "validation" or "test". Raises UsageError, InputError.
+    """
+    from snnc import datasets
+
+    return datasets.samples(str(spec), split)
+
+
+def chips() -> list[str]:
+    """Names of the chips that can be compiled for."""
+    from snnc import target
+
+    return target.names()

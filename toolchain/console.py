@@ -1,0 +1,82 @@
+"""What the command line writes: results to stdout, everything else to stderr.
+
+With ``--json`` stdout is one JSON document. Progress bars appear only on a terminal.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from snnc.errors import DoesNotFit, SnncError, Violation
+
+SHOWN_VIOLATIONS = 5
+
+
+@dataclass
+class Console:
+    """How to write. json: results as JSON. quiet: no notes and no progress. traceback: show ours, too."""
+
+    json: bool = False
+    quiet: bool = False
+    traceback: bool = False
+
+    def result(self, text: str, data: Any) -> None:
+        """The outcome of a command, as text for people or as data for programs."""
+        if self.json:
+            text = msgspec.json.format(msgspec.json.encode(data), indent=1).decode()
+        print(text, flush=True)
+
+    def note(self, text: str) -> None:
+        """Something worth knowing that is not the result."""
+        if not self.quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    def error(self, error: SnncError) -> None:
+        """A diagnostic on stderr; with --json also as the document on stdout."""
+        if self.json:
+            fields = {"topic": error.topic, "message": error.message, "where": error.where, "fix": error.fix}
+            if isinstance(error, DoesNotFit):
+                fields["violations"] = error.violations  # type: ignore[assignment]
+            document = {"error": fields, "exit_code": error.exit_code}
+            print(msgspec.json.format(msgspec.json.encode(document), indent=1).decode(), flush=True)
+        print(diagnostic(error), file=sys.stderr, flush=True)
+
+    @contextmanager
+    def progress(self, what: str) -> Iterator[Callable[[int, int, str], None]]:
+        """A callback (done, all, note) that moves a bar, if anybody watches."""
+        if self.quiet or not sys.stderr.isatty():
+            yield lambda done, total, note: None
+            return
+        from rich.console import Console as Terminal
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("{task.description:24}"), BarColumn(), TextColumn("{task.fields[note]}"))
+        with Progress(*columns, TimeElapsedColumn(), console=Terminal(stderr=True), transient=True) as bar:
+            task = bar.add_task(what, total=None, note="")
+            yield lambda done, total, note: bar.update(task, completed=done, total=total, note=note)
+
+
+def diagnostic(error: SnncError) -> str:
+    """The error as text: what, where, cure, rule."""
+    if isinstance(error, DoesNotFit):
+        shown = error.violations[:SHOWN_VIOLATIONS]
+        blocks = [_block(v.rule, f"{v.where}: {v.message}", "", v.fix, _rule(v)) for v in shown]
+        rest = len(error.violations) - len(shown)
+        return "\n".join(blocks + ([f"and {rest} more of the kind"] if rest else []))
+    return _block(error.topic, error.message, error.where, error.fix, "")
+
+
+def _rule(violation: Violation) -> str:
+    return f"{violation.limit} (snnc targets NAME)" if violation.limit else ""
+
+
+def _block(topic: str, message: str, where: str, fix: str, rule: str) -> str:
+    rows = [f"error[{topic}]: {message}"]
+    rows += [f"  {label:6} {text}" for label, text in (("where", where), ("fix", fix), ("rule", rule)) if text]
+    return "\n".join(rows)
