@@ -22,7 +22,7 @@ lint: setup
 	rm -rf build/typed && $(BIN)/pip install --quiet --no-deps --no-build-isolation --target build/typed . && MYPYPATH=build/typed $(BIN)/mypy -p snnc
 
 numbers: setup
-	$(BIN)/python -m tests.numbers
+	$(BIN)/python -m tests.experiments.digits
 
 setup: $(VENV)/ready $(SNNC_LAVA_DIR)/snnc-lava.json
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -105,6 +106,10 @@ def test_simulate_counts_and_writes_the_tables(work: Path) -> None:
     rows = (work / "run/layers.csv").read_text().splitlines()
     assert [row.partition(",")[0] for row in rows] == ["name", "input", "fc1", "fc2", "fc3"]
     assert len((work / "run/cores.csv").read_text().splitlines()) == 1 + report["this"]["cores"]
+    samples = list(csv.DictReader((work / "run/samples.csv").read_text().splitlines()))
+    assert len(samples) == 450
+    assert np.mean([int(s["synops"]) for s in samples]) == pytest.approx(report["this"]["synops"])
+    assert np.mean([s["label"] == s["prediction"] for s in samples]) == pytest.approx(report["this"]["accuracy"])
 
 
 def test_estimate_prints_every_constant_with_its_source(work: Path) -> None:

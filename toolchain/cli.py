@@ -193,7 +193,7 @@ def simulate(
     chosen: Selection = Selection(),
     threads: Annotated[int | None, Parameter(help="All cores, if not given.")] = None,
     output: Annotated[
-        Path | None, Parameter(name=OUT, help="Folder for report.json, layers.csv and cores.csv.")
+        Path | None, Parameter(name=OUT, help="Folder for report.json and tables per layer, core and sample.")
     ] = None,
 ) -> None:
     """Run an image on this machine, exact in every spike, and count what the chip would do."""
@@ -201,9 +201,7 @@ def simulate(
 
     compiled, samples = chosen.load(image)
     with console.progress("simulate") as move:
-        document = workflow.simulate_image(compiled, samples, threads=threads, progress=move)
-    if output is not None:
-        workflow.write_report(document, output)
+        document = workflow.simulate_image(compiled, samples, threads=threads, out=output, progress=move)
     console.result(report.summary(document), document)
 
 

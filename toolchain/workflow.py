@@ -125,11 +125,24 @@ def read_report(path: Path) -> Report:
 
 
 def simulate_image(
-    image: Image, samples: Samples, *, threads: int | None = None, progress: Progress | None = None
+    image: Image,
+    samples: Samples,
+    *,
+    threads: int | None = None,
+    out: Path | None = None,
+    progress: Progress | None = None,
 ) -> Report:
-    """Run samples through an image and report what was counted."""
+    """Run samples through an image and report what was counted.
+
+    out: folder for the report, its tables and samples.csv.
+    """
     run = simulate(image, samples, threads=threads, progress=progress and (lambda k, n: progress(k, n, "samples")))
-    return report.build(image, run, data=samples.name)
+    document = report.build(image, run, data=samples.name)
+    if out is not None:
+        write_report(document, out)
+        with atomic(out / "samples.csv") as temporary:
+            temporary.write_text(report.samples_csv(image, run))
+    return document
 
 
 def run_lava(image: Image, samples: Samples, progress: Progress | None = None) -> dict[str, Any]:

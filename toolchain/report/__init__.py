@@ -3,7 +3,7 @@
 from snnc.report.build import build, side
 from snnc.report.chips import chip_list, chip_sheet
 from snnc.report.schema import Report, Side
-from snnc.report.tables import cores_csv, layers_csv
+from snnc.report.tables import cores_csv, layers_csv, samples_csv
 from snnc.report.text import cost_table, summary
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "cores_csv",
     "cost_table",
     "layers_csv",
+    "samples_csv",
     "side",
     "summary",
 ]

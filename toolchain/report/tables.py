@@ -1,32 +1,53 @@
-"""``layers.csv`` and ``cores.csv``: tidy tables, one row a thing, a column per field of the schema."""
+"""``layers.csv``, ``cores.csv``, ``samples.csv``: tidy tables, one row a thing."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
+import numpy as np
 
+from snnc.image import Image
 from snnc.report.schema import Core, Layer, Report
+from snnc.simulator import Run, accounting
 
 
 def layers_csv(report: Report) -> str:
-    """One row per layer, inputs included."""
-    return _csv(Layer, report.layers)
+    """One row per layer, inputs included; a column per field of :class:`~snnc.report.schema.Layer`."""
+    return _fields(Layer, report.layers)
 
 
 def cores_csv(report: Report) -> str:
-    """One row per core."""
-    return _csv(Core, report.cores)
+    """One row per core; a column per field of :class:`~snnc.report.schema.Core`."""
+    return _fields(Core, report.cores)
 
 
-def _csv(kind: type[msgspec.Struct], rows: Sequence[msgspec.Struct]) -> str:
+def samples_csv(image: Image, run: Run) -> str:
+    """One row per sample: label, prediction, all that was counted on the chip, and its time in ns."""
+    total = accounting.totals(image, run)
+    labels = [""] * run.samples if run.labels is None else run.labels
+    columns = {
+        "sample": np.arange(run.samples),
+        "label": labels,
+        "prediction": run.outputs.argmax(axis=1),
+        **vars(total),
+        "time_ns": run.step_ns.sum(axis=1).round(3),
+    }
+    return _csv(list(columns), zip(*columns.values(), strict=True))
+
+
+def _fields(kind: type[msgspec.Struct], things: Sequence[msgspec.Struct]) -> str:
+    names = kind.__struct_fields__
+    return _csv(names, ([_cell(getattr(thing, name)) for name in names] for thing in things))
+
+
+def _csv(head: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(kind.__struct_fields__)
-    for row in rows:
-        writer.writerow([_cell(getattr(row, name)) for name in kind.__struct_fields__])
+    writer.writerow(head)
+    writer.writerows(rows)
     return text.getvalue()
 
 

@@ -1,0 +1,147 @@
+"""Writes docs/numbers.md: ``python -m tests.experiments.digits`` (about ten minutes on two cores).
+
+Every number in the documentation comes from here. Accuracy is on the test split, which nothing
+was chosen by; mean and spread are over seeds of the training.
+"""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import snnc
+from snnc import datasets, models, pipeline, report, tickets, workflow
+from snnc import target as chips
+from snnc.compilation import Options
+from snnc.report import Side
+from snnc.simulator import simulate
+from snnc.verification import verify
+from tests.benchmarks import executors
+
+ROOT = Path(__file__).resolve().parents[2]
+SEEDS = (0, 1, 2)
+SPARSITIES = (0.9, 0.95, 0.98)
+CHIPS = ("loihi", "loihi2")
+BITS = (8, 6, 4, 3, 2)
+
+
+def main() -> None:
+    """Run everything and write the page."""
+    begin = time.perf_counter()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        found = [_tickets(folder, seed) for seed in SEEDS]
+        rows = [
+            *_accuracy(found),
+            *_compiled(folder),
+            *_widths(folder),
+            *_equality(folder),
+            *_speed(folder),
+        ]
+    minutes = (time.perf_counter() - begin) / 60
+    head = [
+        "# Numbers",
+        "",
+        f"Written by `make numbers` in {minutes:.0f} minutes ({platform.machine()}, snnc {snnc.__version__}).",
+        "",
+        "Data: scikit-learn digits, 8 steps, rate code; network 64-256-256-10 of leaky neurons (`mlp`).",
+        "",
+    ]
+    (ROOT / "docs/numbers.md").write_text("\n".join(head + rows) + "\n")
+
+
+def _tickets(folder: Path, seed: int) -> dict[str, float]:
+    """Test accuracy of the tickets of one seed, and of the random masks of the sparsest."""
+    found = {}
+    for sparsity in SPARSITIES:
+        out = folder / f"ticket-{sparsity}-{seed}.pt"
+        checkpoint = tickets.find(models.recipe("mlp"), sparsity=sparsity, seed=seed, out=out)
+        found[f"{sparsity}"] = checkpoint.accuracy["test"]
+        found["dense"] = checkpoint.parent.accuracy
+    for control in tickets.CONTROLS:
+        out = folder / f"{control}-{seed}.pt"
+        checkpoint = tickets.find(models.recipe("mlp"), sparsity=SPARSITIES[-1], control=control, seed=seed, out=out)
+        found[control] = checkpoint.accuracy["test"]
+    return found
+
+
+def _accuracy(found: list[dict[str, float]]) -> list[str]:
+    names = {"dense": "dense"} | {f"{s}": f"ticket, {s:.0%} pruned" for s in SPARSITIES}
+    names |= {
+        "reinit": f"same places, new weights, {SPARSITIES[-1]:.0%}",
+        "random-mask": f"random places, {SPARSITIES[-1]:.0%}",
+    }
+    rows = ["## Lottery tickets", "", f"Test accuracy of the float network, {len(SEEDS)} seeds, 450 samples.", ""]
+    rows += ["| network | mean | spread |", "|---|---|---|"]
+    for key, label in names.items():
+        values = [100 * f[key] for f in found]
+        rows.append(f"| {label} | {statistics.mean(values):.1f} % | {min(values):.1f} .. {max(values):.1f} |")
+    return [*rows, ""]
+
+
+def _figures(path: Path, chip: str, *, parent: bool = False, bits: int = 8) -> tuple[Side, dict[str, Any]]:
+    """Compile as `snnc compile` does and run the test split: figures, and what the passes found."""
+    network = snnc.load(path, parent=parent)
+    calibration, test = datasets.samples("digits", "validation"), datasets.samples("digits", "test")
+    image = pipeline.compile(network, chips.load(chip), samples=calibration, options=Options(bits=bits)).image
+    return report.side(image, simulate(image, test)), image.provenance["passes"]
+
+
+def _compiled(folder: Path) -> list[str]:
+    rows = [
+        "## Compiled",
+        "",
+        "Seed 0, 8 bits, test split, means per sample. Energy and time of loihi2 are assumed.",
+        "",
+    ]
+    rows += [
+        "| chip | network | accuracy | cores | synaptic memory | SynOps | time | energy |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for chip in CHIPS:
+        cases = [("dense", folder / f"ticket-{SPARSITIES[0]}-0.pt", True)]
+        cases += [(f"{s:.0%} pruned", folder / f"ticket-{s}-0.pt", False) for s in SPARSITIES]
+        for label, path, parent in cases:
+            side, _ = _figures(path, chip, parent=parent)
+            assert side.accuracy is not None
+            rows.append(
+                f"| {chip} | {label} | {side.accuracy:.1%} | {side.cores} | {side.synapse_bits / 8192:.1f} KiB "
+                f"| {side.synops:,.0f} | {side.time_ns / 1e3:.1f} us | {side.energy_pj / 1e3:,.0f} nJ |"
+            )
+    return [*rows, ""]
+
+
+def _widths(folder: Path) -> list[str]:
+    rows = ["## Weight width", "", "Ticket of seed 0, 95 % pruned, loihi, test split.", ""]
+    rows += ["| bits | accuracy | weights that rounded to zero | synaptic memory |", "|---|---|---|---|"]
+    for bits in BITS:
+        side, found = _figures(folder / "ticket-0.95-0.pt", "loihi", bits=bits)
+        zeros = sum(layer["rounded_to_zero"] for layer in found["quantize"]["layers"])
+        rows.append(f"| {bits} | {side.accuracy:.1%} | {zeros:,} | {side.synapse_bits / 8192:.1f} KiB |")
+    return [*rows, ""]
+
+
+def _equality(folder: Path) -> list[str]:
+    rows = ["## Equal to Lava", "", "Spikes of all layers, Lava `fixed_pt` on the CPU, all 450 test samples.", ""]
+    rows += ["| network | spikes | differing |", "|---|---|---|"]
+    test = datasets.samples("digits", "test")
+    for sparsity in SPARSITIES:
+        image = snnc.compile(snnc.load(folder / f"ticket-{sparsity}-0.pt"), "loihi")
+        found = workflow.verdict(verify(image, test, on="lava"), "lava")
+        rows.append(f"| ticket, {sparsity:.0%} pruned | {found['spikes']:,} | {found['differing']} |")
+    return [*rows, ""]
+
+
+def _speed(folder: Path) -> list[str]:
+    image = snnc.compile(snnc.load(folder / "ticket-0.95-0.pt"), "loihi")
+    timings = executors.measure(image, datasets.samples("digits", "test").first(100))
+    text = f"Ticket, 95 % pruned, 100 samples x 8 steps, {executors.ROUNDS} rounds in turn."
+    return ["## Speed", "", text, "", *executors.table(timings)]
+
+
+if __name__ == "__main__":
+    main()
