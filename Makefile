@@ -14,12 +14,14 @@ demo: setup
 	$(BIN)/snnc demo
 
 test: setup
-	SNNC_REQUIRE_LAVA=1 $(BIN)/python -m pytest
+	SNNC_REQUIRE_LAVA=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	rm -rf build/typed && $(BIN)/pip install --quiet --no-deps --no-build-isolation --target build/typed . && MYPYPATH=build/typed $(BIN)/mypy -p snnc
+	rm -rf build/typed && mkdir -p build/typed/snnc
+	ln -s $(CURDIR)/toolchain/* $(CURDIR)/targets $(CURDIR)/models build/typed/snnc  # as it is imported
+	MYPYPATH=build/typed $(BIN)/mypy -p snnc
 
 numbers: setup
 	$(BIN)/python -m tests.experiments.digits
