@@ -1,0 +1,94 @@
+"""Training, and lottery tickets: sparse subnetworks that train as well as the dense network they lie in.
+
+The functions here import torch when they are called, not before.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snnc.errors import UsageError
+
+if TYPE_CHECKING:
+    from snnc.models.recipe import Recipe
+    from snnc.tickets.checkpoint import Checkpoint
+
+# Called as progress(stage, epochs done, epochs in all, note for the user).
+Progress = Callable[[str, int, int, str], None]
+
+METHODS = ("imp",)
+CONTROLS = ("random-mask", "reinit")
+
+
+def train(
+    recipe: Recipe,
+    *,
+    data: str | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    out: Path,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Checkpoint:
+    """Train the dense network of `recipe` and save it at `out`.
+
+    data, epochs: instead of the recipe's. seed: of initial weights and order of the samples; the same
+    seed gives the same file. resume: go on from ``<out>.partial``, which an interrupted run leaves
+    behind, to the same result as without the interruption. Raises UsageError for impossible requests and
+    where `resume` finds another request, InputError for unreadable data.
+    """
+    from snnc.tickets import dense
+
+    return dense.train(recipe, data=data, epochs=epochs, seed=seed, out=Path(out), resume=resume, progress=progress)
+
+
+def find(
+    recipe: Recipe,
+    *,
+    method: str = "imp",
+    sparsity: float = 0.95,
+    control: str | None = None,
+    rounds: int | None = None,
+    data: str | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    out: Path,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Checkpoint:
+    """Find a ticket in the network of `recipe` and save it, with its dense parent, at `out`.
+
+    method: "imp", iterative magnitude pruning with late rewinding (:mod:`snnc.tickets.imp`).
+    sparsity: share of the weights to remove, between 0 and 1. rounds: prunings on the way, each removing
+    the same share of what is left; None: as many as :func:`snnc.tickets.imp.schedule` holds right.
+    control: what the ticket must beat at the same density: "random-mask" draws the places of each
+    layer's weights at random, "reinit" keeps the places and draws new initial weights.
+    Everything else as in :func:`train`.
+    """
+    if method not in METHODS:
+        raise _unknown("method", method, METHODS)
+    if control is not None and control not in CONTROLS:
+        raise _unknown("control", control, CONTROLS)
+    from snnc.tickets import imp
+
+    return imp.find(
+        recipe,
+        sparsity=sparsity,
+        control=control,
+        rounds=rounds,
+        data=data,
+        epochs=epochs,
+        seed=seed,
+        out=Path(out),
+        resume=resume,
+        progress=progress,
+    )
+
+
+def _unknown(what: str, name: str, names: tuple[str, ...]) -> UsageError:
+    close = difflib.get_close_matches(name, names, n=1)
+    fix = f"did you mean '{close[0]}'?" if close else f"{what}s: {', '.join(names)}"
+    return UsageError(f"there is no {what} '{name}'", fix=fix)

@@ -1,0 +1,75 @@
+"""Opening ``.pt`` files from strangers without running anything that is in them.
+
+A pickle is a program. Only plain values and tensors are read (torch's ``weights_only``), and the
+formats that would lead torch around that are refused before torch sees them: bare and legacy
+pickles, TorchScript, and ``.pt2``, whose reader falls back to unrestricted unpickling.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from snnc.errors import InputError
+from snnc.files import sniff
+
+_ZIP = b"PK\x03\x04"
+_LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc"  # torch's magic number, pickled
+_HDF5 = b"\x89HDF"
+_OTHER_MODEL = (
+    "snnc reads the checkpoints of `snnc train` and `snnc ticket`; for another model use "
+    "snnc.frontends.torch.from_module in Python, or a NIR file"
+)
+
+
+def load_plain(path: Path) -> Any:
+    """The plain values and tensors, on the CPU, that torch.save put into the file.
+
+    Raises InputError for a missing, damaged or unsafe file and for other formats.
+    """
+    _refuse_other_formats(path)
+    try:
+        unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        if not unsafe:
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle makes its reader raise anything
+        reason = (str(error).splitlines() or [""])[0]
+        raise _refusal(path, f"this file is damaged: {type(error).__name__}: {reason[:200]}", "get it again") from None
+    raise _refusal(path, f"reading it would run code of {', '.join(sorted(unsafe)[:8])}", _OTHER_MODEL)
+
+
+def _refuse_other_formats(path: Path) -> None:
+    head = sniff(path)
+    if head.startswith(_HDF5):
+        raise _refusal(path, "this is HDF5, not a torch file", "a NIR file must be named .nir")
+    if head.startswith(_LEGACY):
+        raise _refusal(
+            path, "this is torch's format from before version 1.6", "torch.save it again with a recent torch"
+        )
+    if head.startswith(b"\x80"):
+        raise _refusal(path, "this is a bare pickle, which could run any code", _OTHER_MODEL)
+    if not head.startswith(_ZIP):
+        raise _refusal(path, "this is not a file of torch.save", _OTHER_MODEL)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise _refusal(path, f"this file is damaged or incomplete: {error}", "get it again") from None
+    names = {entry.filename.partition("/")[2] for entry in entries}
+    if "archive_format" in names or "models/model.json" in names:
+        message = "this is a torch.export archive (.pt2), whose reader can run code hidden in it"
+        raise _refusal(path, message, _OTHER_MODEL)
+    if "constants.pkl" in names or any(name.startswith("code/") for name in names):
+        raise _refusal(path, "this is TorchScript, a program and not a network of known layers", _OTHER_MODEL)
+    if "data.pkl" not in names:
+        raise _refusal(path, "this is a zip archive, but not one of torch.save", _OTHER_MODEL)
+    # torch.save stores; a compressed archive could unfold into any size.
+    if sum(entry.file_size for entry in entries) > path.stat().st_size:
+        raise _refusal(path, "this archive is compressed, torch.save does not do that", "torch.save it again")
+
+
+def _refusal(path: Path, message: str, fix: str) -> InputError:
+    return InputError(message, where=str(path), fix=fix)

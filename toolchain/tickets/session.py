@@ -1,0 +1,200 @@
+"""A run of several trainings that survives being interrupted.
+
+The stages of a run (dense training, then a training per pruning) are written down in
+``<out>.partial`` as they finish, and the current one after each epoch. An algorithm asks for one
+stage after the other; when it is run again after an interruption, finished stages are answered
+from the file and the current one goes on where it stopped. The result is the same to the last bit.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from snnc import models
+from snnc.errors import InputError, UsageError
+from snnc.models import data
+from snnc.models.recipe import Recipe
+from snnc.models.spiking import SpikingNetwork
+from snnc.tickets import Progress, archive
+from snnc.tickets.checkpoint import Checkpoint, Parent, save_plain
+from snnc.tickets.masks import Masks, attach, plain_state
+from snnc.tickets.masks import sparsity as sparsity_of
+from snnc.tickets.training import Plan, Snapshot, derive, evaluate, fit, seeded
+
+FORMAT = "snnc-partial"
+VERSION = 1
+# Mean rate, in spikes per neuron and step, below which a population passes on next to nothing.
+SILENT = 1e-3
+
+# Independent random streams of a run.
+_WEIGHTS, _TRAINING, _ALGORITHM = range(3)
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A finished training. state: its weights. kept: those after the epoch that was asked for. log: plain dicts."""
+
+    state: dict[str, Tensor]
+    kept: dict[str, Tensor] | None
+    log: list[dict[str, Any]]
+
+
+class Session:
+    """Stages of training for one request; see the module.
+
+    request: everything that determines the result, as plain values; a run is only resumed for an equal one.
+    Raises UsageError where `resume` finds another request, InputError where it finds a damaged file.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        request: Mapping[str, Any],
+        *,
+        data_spec: str | None,
+        epochs: int | None,
+        seed: int,
+        out: Path,
+        resume: bool,
+        progress: Progress | None,
+    ) -> None:
+        if epochs is not None and epochs < 1:
+            raise UsageError(f"epochs must be at least 1, got {epochs}")
+        if seed < 0:
+            raise UsageError(f"the seed must not be negative, got {seed}")
+        self.data = data.load(data_spec or recipe.data)
+        self.recipe = replace(recipe, data=self.data.spec, epochs=epochs or recipe.epochs)
+        self.seed = seed
+        self.args = {"shape": list(self.data.shape), "classes": self.data.classes, **recipe.args}
+        self._progress = progress or (lambda stage, done, total, note: None)
+        self._path = out.with_name(out.name + ".partial")
+        self._request = {**vars(self.recipe), "args": self.args, "seed": seed, **request}
+        self._stages: dict[str, Stage] = {}
+        self._current: tuple[str, Snapshot, dict[str, Tensor] | None] | None = None
+        if resume:
+            self._restore()
+
+    def fresh(self, number: int = 0) -> SpikingNetwork:
+        """The untrained network; its weights follow from the seed and `number`."""
+        with seeded(derive(self.seed, _WEIGHTS, number)):
+            return models.model(self.recipe.model)(**self.args)
+
+    def loaded(self, state: Mapping[str, Tensor]) -> SpikingNetwork:
+        """The network with the weights, and everything else, of `state`."""
+        model = self.fresh()
+        model.load_state_dict(dict(state))
+        return model
+
+    def draw(self) -> int:
+        """The seed for what the algorithm itself draws."""
+        return derive(self.seed, _ALGORITHM)
+
+    def train(
+        self,
+        name: str,
+        model: SpikingNetwork,
+        masks: Masks | None = None,
+        *,
+        epochs: int,
+        keep: int | None = None,
+    ) -> Stage:
+        """Train `model` under `masks`, or look up that this has been done.
+
+        name: unique in this run. keep: number of epochs after which the weights are remembered as `kept`.
+        """
+        if name in self._stages:
+            return self._stages[name]
+        start, kept = None, None
+        if self._current and self._current[0] == name:
+            _, start, kept = self._current
+            model.load_state_dict(start.state)
+        if masks is not None:
+            attach(model, masks)
+        log = start.log if start else []
+
+        def after(snapshot: Snapshot) -> None:
+            nonlocal kept, log
+            kept = snapshot.state if snapshot.epoch == keep else kept
+            log = snapshot.log
+            self._current = (name, snapshot, kept)
+            self._save()
+            self._progress(name, snapshot.epoch, epochs, f"validation {log[-1]['validation']:.1%}")
+
+        plan = Plan(epochs, self.recipe.batch, self.recipe.lr, derive(self.seed, _TRAINING, len(self._stages)))
+        fit(model, self.data.train, self.data.validation, plan, start=start, after=after)
+        summary = {"sparsity": sparsity_of(masks) if masks else 0.0, **self._health(name, model)}
+        entries = [{"stage": name, **entry} for entry in (*log, summary)]
+        self._stages[name] = Stage(plain_state(model), kept, entries)
+        self._current = None
+        self._save()
+        return self._stages[name]
+
+    def finish(self, stage: Stage, masks: Masks, parent: Stage | None, out: Path) -> Checkpoint:
+        """Test the network of `stage` (and its parent), for the first and only time, and save the checkpoint."""
+        right, _ = evaluate(self.loaded(stage.state), self.data.test)
+        validation, _ = evaluate(self.loaded(stage.state), self.data.validation)
+        ancestor = None
+        if parent:
+            before, _ = evaluate(self.loaded(parent.state), self.data.test)
+            ancestor = Parent(parent.state, before, parent.log)
+        checkpoint = Checkpoint(
+            model=self.recipe.model,
+            args=self.args,
+            state_dict=stage.state,
+            masks=masks,
+            dt=self.recipe.dt,
+            reset="zero",
+            bits=self.recipe.bits,
+            data=self.data.spec,
+            seed=self.seed,
+            log=[entry for s in self._stages.values() for entry in s.log],
+            parent=ancestor,
+            accuracy={"validation": validation, "test": right},
+        )
+        checkpoint.save(out)
+        self._path.unlink(missing_ok=True)
+        return checkpoint
+
+    def _health(self, name: str, model: SpikingNetwork) -> dict[str, float]:
+        right, rates = evaluate(model, self.data.validation)
+        for population, rate in rates.items():
+            if rate < SILENT:
+                _logger.warning(
+                    "%s: layer '%s' is silent: %.2g spikes per neuron and step; prune less or train longer",
+                    name, population, rate,
+                )  # fmt: skip
+        return {"validation": right, **{f"rate {population}": rate for population, rate in rates.items()}}
+
+    def _save(self) -> None:
+        current = self._current and {"stage": self._current[0], **vars(self._current[1]), "kept": self._current[2]}
+        stages = {name: vars(stage) for name, stage in self._stages.items()}
+        header = {"format": FORMAT, "version": VERSION, "request": self._request}
+        save_plain({**header, "stages": stages, "current": current}, self._path)
+
+    def _restore(self) -> None:
+        if not self._path.exists():
+            _logger.info("there is nothing to resume at %s: starting anew", self._path)
+            return
+        plain = archive.load_plain(self._path)
+        where, fix = str(self._path), "run again without resuming"
+        if not isinstance(plain, dict) or (plain.get("format"), plain.get("version")) != (FORMAT, VERSION):
+            raise InputError("this is not an unfinished run of this version of snnc", where=where, fix=fix)
+        if not isinstance(plain.get("request"), dict):
+            raise InputError("the record of an unfinished run is damaged", where=where, fix=fix)
+        differ = [key for key, value in self._request.items() if plain["request"].get(key) != value]
+        if differ:
+            changes = ", ".join(f"{key} (was {plain['request'].get(key)})" for key in differ)
+            raise UsageError(f"the unfinished run had other arguments: {changes}", where=where, fix=fix)
+        self._stages = {name: Stage(**stage) for name, stage in plain["stages"].items()}
+        if plain["current"]:
+            current = dict(plain["current"])
+            name, kept = current.pop("stage"), current.pop("kept")
+            self._current = (name, Snapshot(**current), kept)
