@@ -294,3 +294,13 @@ def test_help_and_version_answer(work: Path) -> None:
     assert run("--version", cwd=work).stdout.startswith("snnc ")
     for verb in ("train", "ticket", "export", "check", "compile", "simulate", "estimate", "verify", "report", "demo"):
         assert run(verb, "--help", cwd=work).returncode == 0
+
+
+def test_what_the_library_warns_of_is_shown(work: Path) -> None:
+    done = run(
+        "ticket", "mlp", "--sparsity", 0.999, "--rounds", 1, "--epochs", 3, "-o", "silent.pt", "--resume", cwd=work
+    )
+    assert done.returncode == 0, done.stderr
+    assert "note: there is nothing to resume" in done.stderr
+    assert "warning: " in done.stderr
+    assert "is silent" in done.stderr

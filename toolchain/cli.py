@@ -365,6 +365,7 @@ def _launch(
     traceback: Annotated[bool, Parameter(help="Show where in snnc an error arose.")] = False,
 ) -> None:
     console.json, console.quiet, console.traceback = json, quiet, traceback
+    console.listen()
     app(tokens, exit_on_error=False, print_error=False)
 
 
@@ -417,6 +418,4 @@ def _trained(checkpoint: Any, output: Path) -> None:
     from snnc.report import training
 
     text, data = training.summary(checkpoint)
-    for warning in data["warnings"]:
-        console.note(f"warning: {warning}")
     console.result(f"{text}\n{'wrote':13}{output}", {**data, "file": str(output)})

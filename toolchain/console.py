@@ -5,6 +5,7 @@ With ``--json`` stdout is one JSON document. Progress bars appear only on a term
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,12 @@ class Console:
         if not self.quiet:
             print(text, file=sys.stderr, flush=True)
 
+    def listen(self) -> None:
+        """Show what the library logs as notes."""
+        logger = logging.getLogger("snnc")
+        logger.handlers = [_Notes(self)]
+        logger.setLevel(logging.INFO)
+
     def error(self, error: SnncError) -> None:
         """A diagnostic on stderr; with --json also as the document on stdout."""
         if self.json:
@@ -60,6 +67,18 @@ class Console:
         with Progress(*columns, TimeElapsedColumn(), console=Terminal(stderr=True), transient=True) as bar:
             task = bar.add_task(what, total=None, note="")
             yield lambda done, total, note: bar.update(task, completed=done, total=total, note=note)
+
+
+class _Notes(logging.Handler):
+    """Passes log records on to a console."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = "warning" if record.levelno >= logging.WARNING else "note"
+        self._console.note(f"{kind}: {record.getMessage()}")
 
 
 def diagnostic(error: SnncError) -> str:

@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from snnc.tickets.checkpoint import Checkpoint
 
-# Mean rate, in spikes per neuron and step, below which a layer passes on next to nothing.
-SILENT = 1e-3
-
 
 def summary(checkpoint: Checkpoint) -> tuple[str, dict[str, Any]]:
-    """Text for the console, and the same as plain data with a list of `warnings`."""
+    """Text for the console, and the same as plain data."""
     last = checkpoint.log[-1]
     rates = {key.removeprefix("rate "): value for key, value in last.items() if key.startswith("rate ")}
     stages = [e for e in checkpoint.log if "sparsity" in e]
@@ -25,11 +22,6 @@ def summary(checkpoint: Checkpoint) -> tuple[str, dict[str, Any]]:
         "parent_accuracy": None if checkpoint.parent is None else checkpoint.parent.accuracy,
         "rates": rates,
         "stages": stages,
-        "warnings": [
-            f"layer '{name}' is silent: {rate:.1g} spikes per neuron and step; prune less or train longer"
-            for name, rate in rates.items()
-            if rate < SILENT
-        ],
     }
     rows = [f"{checkpoint.model} on {checkpoint.data}, seed {checkpoint.seed}"]
     rows += [f"  {s['stage']:18}{s['sparsity']:>8.1%} sparse   validation {s['validation']:.1%}" for s in stages]
