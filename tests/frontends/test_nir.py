@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from snnc.errors import InputError, UsageError
-from snnc.frontends.nir import DEFAULT_DT, read, read_extra, write
+from snnc.frontends.nir import DEFAULT_DT, open_file, read, write
 from snnc.frontends.nir_writer import to_nir
 from snnc.network import NEURONS, Network, Population, Projection, Semantics, identical
 from snnc.ops import Conv2d, Flatten, Linear, Op, Pool2d, canonical, output_shape
@@ -217,13 +217,13 @@ def test_dt_and_reset_can_be_overridden(tmp_path: Path) -> None:
 def test_extra_information(tmp_path: Path) -> None:
     path = tmp_path / "net.nir"
     write(small(), path, extra={"data": "digits:rate:8:0", "accuracy": 0.97})
-    assert read_extra(path) == {"accuracy": 0.97, "data": "digits:rate:8:0"}
+    assert open_file(path)[1] == {"accuracy": 0.97, "data": "digits:rate:8:0"}
     assert identical(read(path), small())
     other = tmp_path / "other.nir"
-    write(read(path), other, extra=read_extra(path))
+    write(read(path), other, extra=open_file(path)[1])
     assert path.read_bytes() == other.read_bytes()
     write(small(), path)
-    assert read_extra(path) == {}
+    assert open_file(path)[1] == {}
 
 
 @pytest.mark.parametrize("extra", [{"a/b": 1.0}, {"": 1.0}, {"a": math.nan}, {"a": [1]}, {"a": True}])

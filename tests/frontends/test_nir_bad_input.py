@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from snnc.errors import InputError
-from snnc.frontends.nir import read, read_extra
+from snnc.frontends.nir import open_file, read
 from snnc.frontends.nir_writer import write
 from snnc.network import Network, Population, Projection, Semantics
 from snnc.ops import Conv2d, Flatten, Linear, canonical
@@ -85,7 +85,7 @@ def test_the_unchanged_file_is_good(path: Path) -> None:
     network = read(path)
     assert [p.name for p in network.populations] == ["input", "if", "lif"]
     assert [p.name for p in network.projections] == ["conv", "fc"]
-    assert read_extra(path) == {}
+    assert open_file(path)[1] == {}
 
 
 NAN, INF = np.full(4, np.nan), np.full(4, np.inf)

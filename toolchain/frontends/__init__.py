@@ -25,8 +25,8 @@ def load(path: Path, *, parent: bool = False, dt: float | None = None) -> tuple[
         if parent:
             raise InputError("a NIR file holds one network, no dense parent", where=str(path))
         notes: list[str] = []
-        network = nir.read(path, dt=dt, notes=notes)
-        data = nir.read_extra(path).get("data", "")
+        network, extra = nir.open_file(path, dt=dt, notes=notes)
+        data = extra.get("data", "")
         return network, {"format": "nir", "data": data if isinstance(data, str) else "", "notes": notes}
     from snnc.frontends import torch
 

@@ -29,7 +29,7 @@ from snnc.frontends.nir_writer import write
 from snnc.network import Network, Population, Projection, Semantics
 from snnc.ops import Op, Shape
 
-__all__ = ["DEFAULT_DT", "read", "read_extra", "write"]
+__all__ = ["DEFAULT_DT", "open_file", "read", "write"]
 
 # The step of the LIF and Braille experiments of the NIR paper (Pedersen et al., Nat. Commun. 15:8122, 2024).
 DEFAULT_DT = 1e-4
@@ -45,6 +45,13 @@ def read(path: Path, *, dt: float | None = None, reset: str | None = None, notes
     notes: receives a sentence for every such assumption and leniency.
     InputError, naming node and field, for whatever is no valid network of supported nodes.
     """
+    return open_file(path, dt=dt, reset=reset, notes=notes)[0]
+
+
+def open_file(
+    path: Path, *, dt: float | None = None, reset: str | None = None, notes: list[str] | None = None
+) -> tuple[Network, dict[str, str | float]]:
+    """The network as from :func:`read`, and what was passed as `extra` when snnc wrote the file."""
     if reset is not None and reset not in RESETS:
         raise UsageError(f"unknown reset '{reset}'", fix=f"use one of {', '.join(RESETS)}")
     notes = [] if notes is None else notes
@@ -58,16 +65,11 @@ def read(path: Path, *, dt: float | None = None, reset: str | None = None, notes
         notes.append("the file does not say how neurons reset; to v_reset assumed, as NIR defines it")
     parts = {name: read_node(node) for name, node in graph.nodes.items()}
     try:
-        return _Assembly(graph, parts, hints, reset).network(dt, hints.name if hints else path.stem)
+        network = _Assembly(graph, parts, hints, reset).network(dt, hints.name if hints else path.stem)
     except InputError as error:
         where = error.where if error.where.startswith(graph.where) else f"{graph.where}: {error.where}".rstrip(": ")
         raise InputError(error.message, where=where, fix=error.fix, topic=error.topic) from None
-
-
-def read_extra(path: Path) -> dict[str, str | float]:
-    """What was passed as `extra` when snnc wrote the file; empty for files of others."""
-    hints = graph_hints(load(path))
-    return hints.extra if hints else {}
+    return network, hints.extra if hints else {}
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def write(network: Network, path: Path, *, extra: Extra | None = None) -> None:
     """Write a float network to `path`, whole or not at all.
 
     extra: free text and numbers about the network (which data it was trained on, say), which
-    :func:`snnc.frontends.nir.read_extra` returns.
+    :func:`snnc.frontends.nir.open_file` returns.
     InputError where NIR cannot express the network; UsageError where the file cannot be written.
     """
     graph = to_nir(network, extra)

@@ -40,6 +40,8 @@ def summary(report: Report) -> str:
                 f"{route['hops_per_step']:,.1f} hops/step",
             )
         )
+    if report.activity is None:
+        lines.append(_row("no data", "traffic at random input; give --data to calibrate and to measure"))
     check = report.passes.get("verify", {})
     if "accuracy_float" in check:
         lines.append(

@@ -1,20 +1,29 @@
-"""The command line: parse, call, print. What a verb does is in snnc.workflow and the packages it calls.
-
-Imports are inside the verbs, so that ``snnc --help`` answers at once.
-"""
+"""The verbs, but for those of Lava: parse, call, print."""
 
 from __future__ import annotations
 
-import sys
-import traceback as tracebacks
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, Parameter
 
-from snnc.console import Console
-from snnc.errors import SnncError, UsageError, VerificationError
+from snnc.cli.options import (
+    AS_THE_RECIPE_SAYS,
+    ITS_OWN_DATA,
+    OUT,
+    Chip,
+    ImageFile,
+    Model,
+    RecipeName,
+    Seed,
+    Selection,
+    Step,
+    Training,
+    console,
+    spike_rows,
+)
+from snnc.errors import VerificationError
 from snnc.version import VERSION
 
 app = App(
@@ -24,53 +33,6 @@ app = App(
     default_parameter=Parameter(negative=()),
     result_action="return_value",  # the exit code is ours
 )
-app.meta.default_parameter = Parameter(negative=())
-lava = App(name="lava", help="Intel's Lava: set it up, write .net files, run images on it.")
-app.command(lava)
-console = Console()
-
-RecipeName = Annotated[str, Parameter(help="A recipe of snnc.models: mlp or conv.")]
-Model = Annotated[Path, Parameter(help="A checkpoint (.pt) or a NIR file.")]
-ImageFile = Annotated[Path, Parameter(help="An image.snnc.")]
-Chip = Annotated[str, Parameter(help="A chip (snnc targets) or a .toml file.")]
-Seed = Annotated[int, Parameter(help="Of everything random.")]
-Step = Annotated[float | None, Parameter(help="Seconds per step, where a NIR file does not say.")]
-OUT = ["--output", "-o"]
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Training:
-    """Options of training.
-
-    data: data set: digits, or nmnist=DIR for a folder of recordings; the recipe's own, if not given.
-    epochs: of each training, instead of the recipe's.
-    """
-
-    data: Annotated[str | None, Parameter(help="Data set: digits, or nmnist=DIR for a folder of recordings.")] = None
-    epochs: Annotated[int | None, Parameter(help="Of each training, instead of the recipe's.")] = None
-    seed: Seed = 0
-    resume: Annotated[bool, Parameter(help="Go on where an interrupted run of the same command stopped.")] = False
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Selection:
-    """What to run an image on."""
-
-    data: Annotated[
-        str | None, Parameter(help="digits, nmnist=DIR or an .npz; what the network was trained on, if not given.")
-    ] = None
-    split: Annotated[Literal["train", "validation", "test"], Parameter(help="Part of a data set.")] = "test"
-    samples: Annotated[int | None, Parameter(help="The first so many; all, if not given.")] = None
-
-    def load(self, path: Path) -> tuple[Any, Any]:
-        """The image at `path` and the samples to run it on."""
-        from snnc import workflow
-        from snnc.image import Image
-
-        image = Image.load(path)
-        return image, workflow.required_samples(image, self.data, self.split, self.samples)
 
 
 @app.command
@@ -78,7 +40,7 @@ def train(
     recipe: RecipeName,
     *,
     output: Annotated[Path, Parameter(name=OUT, help="The checkpoint to write.")],
-    training: Training = Training(),
+    training: Training = AS_THE_RECIPE_SAYS,
 ) -> None:
     """Train the dense network of a recipe."""
     from snnc import models, tickets
@@ -101,7 +63,7 @@ def ticket(
         Parameter(help="What a ticket must beat: as many weights at random places, or new initial weights."),
     ] = None,
     rounds: Annotated[int | None, Parameter(help="Prunings on the way, each removing the same share.")] = None,
-    training: Training = Training(),
+    training: Training = AS_THE_RECIPE_SAYS,
 ) -> None:
     """Find a lottery ticket: a sparse subnetwork that trains as well as the dense network."""
     from snnc import models, tickets
@@ -190,7 +152,7 @@ def compile_(
 def simulate(
     image: ImageFile,
     *,
-    chosen: Selection = Selection(),
+    chosen: Selection = ITS_OWN_DATA,
     threads: Annotated[int | None, Parameter(help="All cores, if not given.")] = None,
     output: Annotated[
         Path | None, Parameter(name=OUT, help="Folder for report.json and tables per layer, core and sample.")
@@ -206,7 +168,7 @@ def simulate(
 
 
 @app.command
-def estimate(image: ImageFile, *, chosen: Selection = Selection()) -> None:
+def estimate(image: ImageFile, *, chosen: Selection = ITS_OWN_DATA) -> None:
     """Energy and time per sample: counted events times the chip's constants, each with its source."""
     from snnc import report, workflow
 
@@ -224,7 +186,7 @@ def verify(
         Literal["reference", "lava"],
         Parameter(name="--on", help="reference: the slow specification; lava: Intel's Lava on the CPU (fixed_pt)."),
     ] = "reference",
-    chosen: Selection = Selection(),
+    chosen: Selection = ITS_OWN_DATA,
 ) -> None:
     """Compare every spike of every layer with another executor of the same image."""
     from snnc import verification, workflow
@@ -240,7 +202,7 @@ def verify(
             fix="this is a bug of snnc: please report it with the image and the data",
         )
     text = f"0 of {found['spikes']:,} spikes differ from {executor} ({result.samples} samples x {result.steps} steps)"
-    console.result("\n".join([text, *_spikes(result.spikes)]), found)
+    console.result("\n".join([text, *spike_rows(result.spikes)]), found)
 
 
 @app.command
@@ -300,107 +262,6 @@ def demo(
     console.result(text, document)
 
 
-@lava.command(name="setup")
-def lava_setup() -> None:
-    """Build the private environment that Lava runs in; a second call returns at once."""
-    from snnc.targets import lava as bridge
-
-    interpreter = bridge.setup(console.note)
-    console.result(f"Lava is ready: {interpreter}", {"python": str(interpreter)})
-
-
-@lava.command(name="status")
-def lava_status() -> None:
-    """Say where Lava is, whether it is complete, and its versions."""
-    from snnc.targets import lava as bridge
-
-    status = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(bridge.status()).items()}
-    console.result("\n".join(f"{k:12} {v}" for k, v in status.items()), status)
-
-
-@lava.command(name="remove")
-def lava_remove() -> None:
-    """Delete the private environment."""
-    from snnc.targets import lava as bridge
-
-    removed = bridge.remove()
-    console.result("removed" if removed else "there was none", {"removed": removed})
-
-
-@lava.command(name="export")
-def lava_export(
-    image: ImageFile,
-    *,
-    output: Annotated[Path, Parameter(name=OUT, help="The .net file to write.")],
-    steps: Annotated[int, Parameter(help="Steps per sample, recorded in the file.")] = 100,
-) -> None:
-    """Write an image as a .net file that lava.lib.dl.netx loads."""
-    from snnc.image import Image
-    from snnc.targets import lava as bridge
-
-    bridge.export(Image.load(image).network, output, steps)
-    console.result(f"wrote {output}", {"file": str(output)})
-
-
-@lava.command(name="run")
-def lava_run(image: ImageFile, *, chosen: Selection = Selection()) -> None:
-    """Run an image in Lava on this machine's CPU (fixed_pt), without comparing."""
-    from snnc import workflow
-
-    compiled, samples = chosen.load(image)
-    with console.progress("lava") as move:
-        found = workflow.run_lava(compiled, samples, move)
-    rows = [f"simulated by Lava on CPU: {found['samples']} samples x {found['steps']} steps of {samples.name}"]
-    rows += _spikes(found["spikes"])
-    if found["accuracy"] is not None:
-        rows.append(f"accuracy {found['accuracy']:.2%}")
-    console.result("\n".join(rows), found)
-
-
-@app.meta.default
-def _launch(
-    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-    json: Annotated[bool, Parameter(help="Write the result as one JSON document.")] = False,
-    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], help="No notes, no progress.")] = False,
-    traceback: Annotated[bool, Parameter(help="Show where in snnc an error arose.")] = False,
-) -> None:
-    console.json, console.quiet, console.traceback = json, quiet, traceback
-    console.listen()
-    app(tokens, exit_on_error=False, print_error=False)
-
-
-def main() -> None:
-    """Entry point of the ``snnc`` command; exits with the codes of snnc.errors."""
-    sys.exit(run(sys.argv[1:]))
-
-
-def run(arguments: list[str]) -> int:
-    """Run one command line and return its exit code."""
-    try:
-        app.meta(arguments, exit_on_error=False, print_error=False)
-    except CycloptsError as error:
-        console.error(UsageError(str(error), fix="snnc --help"))
-        return UsageError.exit_code
-    except SnncError as error:
-        if console.traceback:
-            tracebacks.print_exc()
-        console.error(error)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output is gone; nobody is left to tell
-        sys.stderr.close()
-        return 1
-    except Exception as error:
-        if console.traceback:
-            tracebacks.print_exc()
-        hint = "" if console.traceback else " (--traceback shows where)"
-        print(f"error[bug]: snnc failed: {type(error).__name__}: {error}{hint}", file=sys.stderr)
-        return 1
-    return 0
-
-
 def _staged(move: Any) -> Any:
     return lambda stage, done, total, note: move(done, total, f"{stage} {note}")
 
@@ -408,10 +269,6 @@ def _staged(move: Any) -> Any:
 def _notes(about: dict[str, Any]) -> None:
     for note in about.get("notes", ()):
         console.note(f"note: {note}")
-
-
-def _spikes(counts: dict[str, int]) -> list[str]:
-    return [f"  {name:16}{count:>12,} spikes" for name, count in counts.items()]
 
 
 def _trained(checkpoint: Any, output: Path) -> None:

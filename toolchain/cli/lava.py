@@ -1,0 +1,70 @@
+"""The verbs of ``snnc lava``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from snnc.cli.options import ITS_OWN_DATA, OUT, ImageFile, Selection, console, spike_rows
+
+app = App(name="lava", help="Intel's Lava: set it up, write .net files, run images on it.")
+
+
+@app.command(name="setup")
+def lava_setup() -> None:
+    """Build the private environment that Lava runs in; a second call returns at once."""
+    from snnc.targets import lava as bridge
+
+    interpreter = bridge.setup(console.note)
+    console.result(f"Lava is ready: {interpreter}", {"python": str(interpreter)})
+
+
+@app.command(name="status")
+def lava_status() -> None:
+    """Say where Lava is, whether it is complete, and its versions."""
+    from snnc.targets import lava as bridge
+
+    status = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(bridge.status()).items()}
+    console.result("\n".join(f"{k:12} {v}" for k, v in status.items()), status)
+
+
+@app.command(name="remove")
+def lava_remove() -> None:
+    """Delete the private environment."""
+    from snnc.targets import lava as bridge
+
+    removed = bridge.remove()
+    console.result("removed" if removed else "there was none", {"removed": removed})
+
+
+@app.command(name="export")
+def lava_export(
+    image: ImageFile,
+    *,
+    output: Annotated[Path, Parameter(name=OUT, help="The .net file to write.")],
+    steps: Annotated[int, Parameter(help="Steps per sample, recorded in the file.")] = 100,
+) -> None:
+    """Write an image as a .net file that lava.lib.dl.netx loads."""
+    from snnc.image import Image
+    from snnc.targets import lava as bridge
+
+    bridge.export(Image.load(image).network, output, steps)
+    console.result(f"wrote {output}", {"file": str(output)})
+
+
+@app.command(name="run")
+def lava_run(image: ImageFile, *, chosen: Selection = ITS_OWN_DATA) -> None:
+    """Run an image in Lava on this machine's CPU (fixed_pt), without comparing."""
+    from snnc import workflow
+
+    compiled, samples = chosen.load(image)
+    with console.progress("lava") as move:
+        found = workflow.run_lava(compiled, samples, move)
+    rows = [f"simulated by Lava on CPU: {found['samples']} samples x {found['steps']} steps of {samples.name}"]
+    rows += spike_rows(found["spikes"])
+    if found["accuracy"] is not None:
+        rows.append(f"accuracy {found['accuracy']:.2%}")
+    console.result("\n".join(rows), found)
