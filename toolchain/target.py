@@ -98,11 +98,13 @@ class Synapse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How synapses are stored: per source, blocks of up to `block` synapses, each block
     `n * (weight + delay + tag [+ index]) + header` bits rounded up to whole words of `word` bits.
 
+    weight_limit: largest magnitude of a weight after its exponent, in the unit of thresholds and biases.
     formats: "dense" stores a weight for every neuron of the layer in the core, "sparse" only those
     that exist, each with an index.
     """
 
     weight_bits: Widths
+    weight_limit: Count
     index_bits: Widths
     delay_bits: Count
     tag_bits: Count

@@ -20,7 +20,7 @@ from snnc.passes.quantize import Limits, quantize
 from snnc.resources import usage
 from snnc.target import Target
 
-LIMITS = Limits(weight=127, threshold=2**17 - 1, bias=2**12 - 1, one=4096)
+LIMITS = Limits(weight=127, exponent=0, threshold=2**17 - 1, bias=2**12 - 1, one=4096)
 
 
 def integer(network: Network) -> Network:

@@ -13,7 +13,7 @@ from snnc.passes.lower import lower
 from snnc.passes.quantize import Limits, quantize
 from snnc.simulator import floating, reference
 
-LIMITS = Limits(weight=127, threshold=2**17 - 1, bias=2**12 - 1, one=4096)
+LIMITS = Limits(weight=127, exponent=0, threshold=2**17 - 1, bias=2**12 - 1, one=4096)
 
 
 def integer(network: Network, limits: Limits = LIMITS) -> tuple[Network, list[dict]]:
@@ -23,12 +23,13 @@ def integer(network: Network, limits: Limits = LIMITS) -> tuple[Network, list[di
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_weights_fill_the_grid_and_stay_in_it(bits: int) -> None:
     top = 2 ** (bits - 1) - 1
-    network, _ = integer(conv(), Limits(top, LIMITS.threshold, LIMITS.bias, 4096))
+    network, _ = integer(conv(), Limits(top, 1, LIMITS.threshold, LIMITS.bias, 4096))
     for projection in network.projections:
         (op,) = projection.ops
         values = op.weight.data if isinstance(op, Linear) else op.weight
         assert values.dtype == np.int16
-        assert np.abs(values).max() == top
+        assert np.abs(values).max() == 2 * top
+        assert not np.any(values % 2)
         assert op.bias is None
 
 
@@ -54,7 +55,7 @@ def test_leak_and_bias_become_the_bias_register() -> None:
 
 
 def test_a_pruned_weight_stays_absent_and_new_zeros_are_counted() -> None:
-    network, notes = integer(mlp((30, 40, 5), density=0.3), Limits(3, LIMITS.threshold, LIMITS.bias, 4096))
+    network, notes = integer(mlp((30, 40, 5), density=0.3), Limits(3, 0, LIMITS.threshold, LIMITS.bias, 4096))
     before = lower(mlp((30, 40, 5), density=0.3))
     for exact, rounded, note in zip(before.projections, network.projections, notes, strict=True):
         (a,), (b,) = exact.ops, rounded.ops

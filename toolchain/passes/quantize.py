@@ -4,13 +4,17 @@ A lif or cuba_lif neuron is a linear recurrence (:mod:`snnc.euler`), and the int
 neuron computes the same one in units of `1 << 6` (snnc.simulator.reference). With one
 scale S per population, whose membrane then counts in units of volt / S:
 
-    weight    = round(S * gain * w)          on the signed grid of `bits`
-    threshold = round(S * v_threshold)       bias = round(S * (gain * b + drive))
-    u_decay   = round((1 - alpha) * 2**12)   v_decay = round((1 - beta) * 2**12)
+    weight    = round(S * gain * w / 2**e) * 2**e    a multiple of 2**e on the signed grid of `bits`
+    threshold = round(S * v_threshold)               bias = round(S * (gain * b + drive))
+    u_decay   = round((1 - alpha) * 2**12)           v_decay = round((1 - beta) * 2**12)
 
-S is the largest one at which the largest weight still fits the grid, made smaller where
-a threshold or a bias would not fit its register. Rounding never revives a pruned weight;
-weights that round to zero stop being synapses and are counted.
+The exponent e is the largest the chip allows for weights of that width: it costs no memory
+and lets thresholds and biases be finer than weights, which trained networks need, as their
+weights are often ten times the threshold. S is the largest scale at which the largest weight
+still fits the grid, made smaller where a threshold or a bias would not fit its register, and
+down to where the (largest) threshold is a whole number: an error there would move every spike.
+Rounding never revives a pruned weight; weights that round to zero stop being synapses and
+are counted.
 """
 
 from __future__ import annotations
@@ -29,9 +33,13 @@ from snnc.ops import Conv2d, Linear
 
 @dataclass(frozen=True)
 class Limits:
-    """Largest magnitudes: of a weight, a threshold and a bias; `one` is a decay of 1."""
+    """Largest magnitudes: of a weight before it is multiplied by 2**exponent, a threshold and a bias.
+
+    one: a decay of 1.
+    """
 
     weight: int
+    exponent: int
     threshold: int
     bias: int
     one: int
@@ -40,8 +48,10 @@ class Limits:
 def run(c: Compilation) -> Compilation:
     """Quantise the lowered network of `c`."""
     neuron = c.target.neuron
+    largest = 2 ** (c.options.bits - 1) - 1
     limits = Limits(
-        weight=2 ** (c.options.bits - 1) - 1,
+        weight=largest,
+        exponent=(c.target.synapse.weight_limit.value // largest).bit_length() - 1,
         threshold=2**neuron.threshold_bits.value - 1,
         bias=2 ** (neuron.bias_bits.value - 1) - 1,
         one=2**neuron.decay_bits.value,
@@ -66,7 +76,7 @@ def quantize(network: Network, model: str, limits: Limits) -> tuple[Network, lis
             (_bias(network, p, form.gain.ravel()) for p in network.into(population.name)), np.zeros(population.size)
         ).reshape(population.shape)
         scale = _scale(incoming, population.params["v_threshold"], bias, limits)
-        rounded = [_rounded(p, scale) for p in incoming]
+        rounded = [_rounded(p, scale, limits.exponent) for p in incoming]
         populations.append(_registers(population, form, bias, scale, model, limits))
         projections |= {p.name: p for p in rounded}
         layers.append(_account(population, populations[-1], incoming, rounded, scale))
@@ -102,18 +112,22 @@ def _scale(incoming: list[Projection], threshold: np.ndarray, bias: np.ndarray, 
     largest = max((float(np.abs(_values(p)).max(initial=0)) for p in incoming), default=0.0)
     bounds = [limits.threshold / float(threshold.max())]
     if largest > 0:
-        bounds.append(limits.weight / largest)
+        bounds.append((limits.weight << limits.exponent) / largest)
     if np.any(bias != 0):
         bounds.append(limits.bias / float(np.abs(bias).max()))
-    return min(bounds)
+    scale, top = min(bounds), float(threshold.max())
+    return float(np.floor(scale * top) / top) if scale * top >= 1 else scale
 
 
-def _rounded(projection: Projection, scale: float) -> Projection:
+def _rounded(projection: Projection, scale: float, exponent: int) -> Projection:
+    def whole(values: np.ndarray) -> np.ndarray:
+        return np.rint(values * scale / 2**exponent).astype(np.int16) << exponent
+
     op = projection.op
     if isinstance(op, Conv2d):
-        return replace(projection, ops=(replace(op, weight=np.rint(op.weight * scale).astype(np.int16)),))
+        return replace(projection, ops=(replace(op, weight=whole(op.weight)),))
     weight = op.weight.copy()
-    weight.data = np.rint(weight.data * scale).astype(np.int16)
+    weight.data = whole(weight.data)
     return replace(projection, ops=(Linear(ops.canonical(weight)),))
 
 
