@@ -2,8 +2,8 @@
 
 A rule takes a network (or the use of cores) and a target and yields a
 :class:`~snnc.errors.Violation` for each breach. Rules on operations need no mapping
-and run first; rules on capacity run on a mapped network. Which numbers a rule reads is
-said by `limit`, a field of the target's TOML.
+and run first; rules on capacity run on a mapped network. Which number of the target a
+breach is about is said by its `limit`, a field of the TOML.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ class Rule:
     """A named rule. check takes (network, target) or, for capacity, (network, usage, core_of, target)."""
 
     name: str
-    limit: str
     check: Callable[..., Iterator[Violation]]
 
     @property
@@ -194,18 +193,18 @@ def _layers_on(network: Network, core_of: np.ndarray, core: int) -> str:
 
 
 OPERATION_RULES = (
-    Rule("inputs", "", one_input),
-    Rule("neuron", "neuron.model", neuron_model),
-    Rule("reset", "neuron.resets", reset),
-    Rule("compare", "neuron.threshold_bits", compare),
-    Rule("decay", "neuron.decay_bits", decay),
-    Rule("current-bias", "neuron.bias_bits", current_bias),
-    Rule("delay", "synapse.delay_bits", delay),
-    Rule("empty", "", connected),
+    Rule("inputs", one_input),
+    Rule("neuron", neuron_model),
+    Rule("reset", reset),
+    Rule("compare", compare),
+    Rule("decay", decay),
+    Rule("current-bias", current_bias),
+    Rule("delay", delay),
+    Rule("empty", connected),
 )
 CAPACITY_RULES = (
-    Rule("core", "core", core_capacity),
-    Rule("cores", "mesh", chip_capacity),
+    Rule("core", core_capacity),
+    Rule("cores", chip_capacity),
 )
 
 
