@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 
 import pytest
@@ -62,6 +62,18 @@ def test_a_bad_description_names_file_and_field(tmp_path: Path, change: tuple[st
 def test_a_file_is_a_target(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(TEXT.replace('name = "loihi"', 'name = "mine"'))
     assert target.load(str(tmp_path / "mine.toml")).name == "mine"
+
+
+def test_other_packages_bring_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "my_chips"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "mine.toml").write_text(TEXT.replace('name = "loihi"', 'name = "mine"'))
+    monkeypatch.syspath_prepend(tmp_path)
+    point = metadata.EntryPoint("mine", "my_chips", "snnc.targets")
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [point] if group == "snnc.targets" else [])
+    assert "mine" in snnc.chips()
+    assert target.load("mine").name == "mine"
 
 
 def test_an_unknown_target_is_guessed() -> None:
