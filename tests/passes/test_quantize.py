@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from float_networks import DT, chain, conv, cuba, lif, linear, mlp, spikes
 
+import snnc
 from snnc import euler
 from snnc.network import Network, Population
 from snnc.ops import Conv2d, Linear, canonical
@@ -63,6 +64,15 @@ def test_a_pruned_weight_stays_absent_and_new_zeros_are_counted() -> None:
         assert 0 not in b.weight.data
         assert note["rounded_to_zero"] == a.taps - b.taps
     assert sum(n["rounded_to_zero"] for n in notes) > 0
+
+
+def test_a_layer_that_rounds_away_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """A threshold of a million leaves steps of 8 for the weights, which are all below 2."""
+    rng = np.random.default_rng(0)
+    populations = [Population("input", (3,), "input"), lif("out", (2,), threshold=1e6)]
+    image = snnc.compile(chain(populations, [(linear(rng, 2, 3),)]))
+    assert image.network.projections[0].op.taps == 0
+    assert "every weight of layer 'out' rounds to zero" in caplog.text
 
 
 def test_a_large_threshold_shrinks_the_scale_until_it_fits() -> None:

@@ -19,6 +19,7 @@ are counted.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +30,8 @@ from snnc import euler, ops
 from snnc.compilation import Compilation
 from snnc.network import Network, Population, Projection, Semantics
 from snnc.ops import Conv2d, Linear
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,9 @@ def run(c: Compilation) -> Compilation:
     )
     network, layers = quantize(c.network, neuron.model, limits)
     network = replace(network, projections=tuple(replace(p, bits=c.options.bits) for p in network.projections))
+    for layer in layers:
+        if not layer["weights"]:
+            _logger.warning("every weight of layer '%s' rounds to zero: use more --bits", layer["layer"])
     return replace(c, network=network).found(quantize={"bits": c.options.bits, "layers": layers})
 
 
