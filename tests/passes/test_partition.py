@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -101,6 +102,24 @@ def test_each_limit_alone_opens_new_cores(name: str) -> None:
     used = int(getattr(usage(network, free, chip()), name)[0])
     core_of = assert_sound(network, chip(**{name: used - 1}))
     assert core_of.max() >= 1
+
+
+def test_neurons_with_other_thresholds_need_other_groups() -> None:
+    network = integer(mlp((10, 12, 5)))
+    population = network["fc1"]
+    thresholds = np.repeat(np.arange(1, 7), 2).astype(np.int32)  # six kinds, and a seventh in fc2
+    changed = replace(population, params={**population.params, "threshold": thresholds})
+    network = replace(network, populations=(network.populations[0], changed, network.populations[2]))
+    core_of = assert_sound(network, chip(neuron_groups=2))
+    assert core_of.max() == 3
+    assert list(usage(network, core_of, chip()).neuron_groups) == [1, 2, 2, 2]
+
+
+@pytest.mark.parametrize("neurons", [64, 65, 128, 129])
+def test_the_index_is_just_wide_enough(neurons: int) -> None:
+    """64 neurons need 6 bits, 65 need 7: at powers of two an error of one bit would show."""
+    core_of = assert_sound(integer(mlp((20, neurons), density=0.3)), chip())
+    assert core_of.max() == 0
 
 
 def test_layer_order_is_kept() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
+import pytest
 from scipy import sparse
 
 from snnc import target, traffic
@@ -56,7 +59,10 @@ def test_routes_and_loads_equal_brute_force() -> None:
         assert rates @ cost.hops_x == hops_x
         assert rates @ cost.hops_y == hops_y
         assert np.array_equal(cost.messages[~inner], reached[~inner].sum(axis=1))
-        horizontal, vertical = traffic.link_loads(traffic.flow(matrix, core_of, rates), site_of, MESH)
+        flows = traffic.flow(matrix, core_of, rates)
+        assert flows.sum() == messages
+        assert not np.diagonal(flows).any()
+        horizontal, vertical = traffic.link_loads(flows, site_of, MESH)
         assert horizontal.sum() == hops_x
         assert vertical.sum() == hops_y
         assert max(horizontal.max(), vertical.max()) == max(links.values())
@@ -75,6 +81,20 @@ def test_placement_is_a_seeded_permutation_that_never_loses_to_the_order() -> No
     assert len(set(sites)) == len(sites)
     x, y = traffic.distances(sites, MESH)
     assert (flows * (x + y)).sum() == min(costs.values())
+
+
+def test_an_assignment_that_is_worse_than_the_order_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    flows = np.zeros((8, 8))
+    flows[0, 4] = 1  # one hop in order
+
+    class Result:
+        col_ind = np.array([0, 1, 2, 3, 127, *range(4, 127)])
+
+    module = sys.modules["snnc.passes.place"]
+    monkeypatch.setattr(module, "quadratic_assignment", lambda *a, **k: Result)
+    sites, costs = place(flows, MESH, seed=0)
+    assert list(sites) == list(range(8))
+    assert costs == {"in order": 1.0, "assignment": 10.0}
 
 
 def test_neighbours_are_placed_next_to_each_other() -> None:

@@ -66,6 +66,26 @@ def test_a_pruned_weight_stays_absent_and_new_zeros_are_counted() -> None:
     assert sum(n["rounded_to_zero"] for n in notes) > 0
 
 
+def test_a_large_bias_shrinks_the_scale_until_it_fits() -> None:
+    populations = [Population("input", (1,), "input"), lif("out", (2,))]
+    op = Linear(canonical(np.array([[1.0], [0.5]])), np.array([100.0, -50.0]))
+    network, _ = integer(chain(populations, [(op,)]))
+    bias = network["out"].params["bias"]
+    assert 0.95 * LIMITS.bias <= bias[0] <= LIMITS.bias
+    assert bias[1] == pytest.approx(-bias[0] / 2, abs=1)
+
+
+def test_the_threshold_is_exact() -> None:
+    """Its rounding would move every spike; at the largest possible scale it would be off by up to half a unit."""
+    for seed in range(5):
+        network, notes = integer(mlp((12, 20, 5), seed=seed))
+        for note in notes:
+            threshold = float(note["scale"])  # of a neuron whose threshold is 1
+            assert threshold == pytest.approx(round(threshold), abs=1e-9)
+            assert note["threshold"] == [round(threshold)] * 2
+        assert len(network.layers) == len(notes) == 2
+
+
 def test_a_layer_that_rounds_away_is_told(caplog: pytest.LogCaptureFixture) -> None:
     """A threshold of a million leaves steps of 8 for the weights, which are all below 2."""
     rng = np.random.default_rng(0)

@@ -72,10 +72,10 @@ def _fuse_convolutions(first: Conv2d, shape: Shape, second: Conv2d) -> Conv2d | 
     between = first.output_shape(shape)
     kernel = first.weight.shape[2:]
     for axis in (0, 1):
-        # Padding of `second` stands for windows outside the input; they must really lie outside:
-        # windows must not overlap, and none may begin in rows that `first` left over.
+        # Padding of `second` stands for windows outside the input, which must really lie outside: none may
+        # begin in rows that `first` left over. (Where windows overlap, some always do.)
         covered = between[1 + axis] * first.stride[axis] >= shape[1 + axis]
-        if second.padding[axis] and (kernel[axis] > first.stride[axis] or not covered):
+        if second.padding[axis] and not covered:
             return None
     step = [second.dilation[a] * first.stride[a] for a in (0, 1)]
     rows, columns = second.weight.shape[2:]
