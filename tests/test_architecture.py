@@ -1,7 +1,7 @@
 """The dependency direction of the design, read from the imports.
 
-Each module has a rank; it may import only modules of a lower rank at its top, and a
-few doors may reach further from inside a function. Heavy packages have one place each.
+Each module has a rank; it may import only modules of a lower rank, also from inside a
+function. Heavy packages have one place each.
 """
 
 from __future__ import annotations
@@ -33,17 +33,11 @@ RANKS = [
     {"snnc.cli"},
     {"snnc.__main__"},
 ]
-# What a function may import although it lies below: the public API and the executors it names.
-LATE = {
-    "snnc": {"snnc.simulator", "snnc.verification", "snnc.frontends", "snnc.pipeline"},
-    "snnc.datasets": {"snnc.models"},
-    "snnc.verification": {"snnc.targets"},
-}
 # Third-party packages that only these modules may import.
 PLACES = {
     "torch": {"snnc.frontends", "snnc.tickets", "snnc.models"},
     "snntorch": {"snnc.frontends", "snnc.tickets", "snnc.models"},
-    "tonic": {"snnc.models.data", "snnc.models.recordings"},
+    "tonic": {"snnc.models.data"},
     "lava": {"snnc.targets.lava.worker"},
     "numba": {"snnc.simulator"},
     "nir": {"snnc.frontends"},
@@ -63,22 +57,22 @@ def modules() -> list[tuple[str, Path]]:
     return found
 
 
-def imports(path: Path) -> list[tuple[str, bool]]:
-    """(module, inside a function) of each import, `from a import b` as a.b; those for type checking are left out."""
-    found: list[tuple[str, bool]] = []
+def imports(path: Path) -> list[str]:
+    """The module of each import, `from a import b` as a.b; those for type checking are left out."""
+    found: list[str] = []
 
-    def visit(node: ast.AST, inside: bool) -> None:
+    def visit(node: ast.AST) -> None:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             return
         if isinstance(node, ast.Import):
-            found.extend((a.name, inside) for a in node.names)
+            found.extend(a.name for a in node.names)
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            found.extend((f"{node.module}.{a.name}", inside) for a in node.names)
+            found.extend(f"{node.module}.{a.name}" for a in node.names)
         for child in ast.iter_child_nodes(node):
-            visit(child, inside or isinstance(node, ast.FunctionDef))
+            visit(child)
 
-    visit(ast.parse(path.read_text()), False)
+    visit(ast.parse(path.read_text()))
     return found
 
 
@@ -99,25 +93,25 @@ def test_imports_point_backwards(name: str, path: Path) -> None:
     own = part(name)
     assert own, f"{name} has no rank"
     assert own != "snnc" or name == "snnc", f"{name} has no rank"
-    for target, inside in imports(path):
+    for target in imports(path):
         if target.partition(".")[0] != "snnc":
             continue
         other = part(target)
-        if other == own or (inside and other in LATE.get(own, ())):
+        if other == own:
             continue
         assert rank(other) < rank(own), f"{name} imports {target}, which comes after it"
 
 
 @pytest.mark.parametrize(("name", "path"), modules(), ids=[m[0] for m in modules()])
 def test_heavy_packages_stay_in_their_places(name: str, path: Path) -> None:
-    for target, _ in imports(path):
+    for target in imports(path):
         allowed = PLACES.get(target.partition(".")[0])
         assert allowed is None or any(name == p or name.startswith(f"{p}.") for p in allowed), f"{name}: {target}"
 
 
 def test_folder_names_are_never_imported() -> None:
     for path in [p for f in (*FOLDERS, "tests") for p in (ROOT / f).rglob("*.py")]:
-        for target, _ in imports(path):
+        for target in imports(path):
             assert target.partition(".")[0] not in FOLDERS, f"{path}: {target}"
 
 
