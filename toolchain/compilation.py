@@ -14,7 +14,9 @@ import numpy as np
 
 from snnc.errors import UsageError
 from snnc.network import Network
+from snnc.resources import Usage
 from snnc.samples import Samples
+from snnc.simulator import Run
 from snnc.target import Target
 
 
@@ -42,8 +44,9 @@ class Compilation:
     """Everything known so far.
 
     source: the float network as it was read. network: the current form of it.
-    samples: calibration data, or None. rates: spikes per step of each neuron, float64 (neurons,).
-    core_of, site_of: as in :class:`snnc.image.Mapping`, None before partition and place.
+    samples: calibration data, or None. run: the quantised network on them (on random spikes without), None
+    before profile. core_of, site_of: as in :class:`snnc.image.Mapping`, None before partition and place;
+    usage: of the cores under `core_of`.
     """
 
     source: Network
@@ -51,10 +54,17 @@ class Compilation:
     target: Target
     options: Options = Options()
     samples: Samples | None = None
-    rates: np.ndarray | None = None
+    run: Run | None = None
     core_of: np.ndarray | None = None
+    usage: Usage | None = None
     site_of: np.ndarray | None = None
     log: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def rates(self) -> np.ndarray:
+        """Spikes per step of each neuron, float64 (neurons,); after profile."""
+        assert self.run is not None
+        return self.run.spikes.mean(axis=0) / self.run.steps
 
     def found(self, **entries: Any) -> Compilation:
         """The same state with more in the log."""

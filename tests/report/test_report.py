@@ -32,7 +32,7 @@ def case() -> tuple[Image, Run, Report]:
 
 def test_totals_agree_with_their_parts(case: tuple[Image, Run, Report]) -> None:
     image, run, document = case
-    total, this = accounting.totals(image, run), document.this
+    total, this = accounting.account(image, run).totals, document.this
     assert document.cost is not None
     assert this.cores == image.cores == len(document.cores) > 5
     assert this.accuracy == run.accuracy

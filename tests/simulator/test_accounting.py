@@ -98,7 +98,7 @@ def test_sums_agree_and_messages_follow_the_routes(data: st.DataObject) -> None:
     network = data.draw(networks())
     image = data.draw(images(network))
     run = simulate(image, Samples(data.draw(recordings(network.inputs[0].shape))))
-    by_layer, by_core, total = (f(image, run) for f in (accounting.layers, accounting.cores, accounting.totals))
+    by_layer, by_core, total = vars(accounting.account(image, run)).values()
     for field in ("spikes", "synops", "effective_synops", "active", "inactive", "messages"):
         np.testing.assert_array_equal(getattr(by_core, field).sum(axis=1), getattr(total, field))
     np.testing.assert_array_equal(by_layer.synops.sum(axis=1), total.synops)
@@ -119,7 +119,7 @@ def test_a_case_by_hand() -> None:
     image = place(network, [-1, -1, 0, 1, 1, 1], [0, 40])
     run = simulate(image, Samples(np.ones((1, 5, 2), np.uint8)))
     np.testing.assert_array_equal(run.spikes, np.full((1, 6), 5))
-    total = accounting.totals(image, run)
+    total = accounting.account(image, run).totals
     assert total.spikes.tolist() == [20]
     assert total.input_spikes.tolist() == [10]
     # Only the hidden neuron of core 0 has targets in another core.

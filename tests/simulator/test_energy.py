@@ -68,6 +68,6 @@ def test_totals_are_means_over_samples() -> None:
     spikes = np.zeros((2, 5, 3), np.uint8)
     spikes[1] = 1
     run = simulate(image, Samples(spikes))
-    synops = accounting.totals(image, run).synops
+    synops = accounting.account(image, run).totals.synops
     assert synops[0] == 0
     assert energy.estimate(image, run).synapse_pj == pytest.approx(23.6 * synops[1] / 2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from snnc import rules
 from snnc.compilation import Compilation
 from snnc.errors import DoesNotFit
-from snnc.resources import usage
 
 
 def operations(c: Compilation) -> Compilation:
@@ -19,7 +18,8 @@ def operations(c: Compilation) -> Compilation:
 def capacity(c: Compilation) -> Compilation:
     """Raise DoesNotFit with every breach of a capacity rule by the mapped network."""
     assert c.core_of is not None
-    violations = rules.check_capacity(c.network, usage(c.network, c.core_of, c.target), c.core_of, c.target)
+    assert c.usage is not None
+    violations = rules.check_capacity(c.network, c.usage, c.core_of, c.target)
     if violations:
         raise DoesNotFit(violations)
     return c.found(fit={"rules": [r.name for r in rules.CAPACITY_RULES]})

@@ -26,7 +26,8 @@ ROUNDS = 8
 def run(c: Compilation) -> Compilation:
     """Assign every neuron of `c` to a core; the limits themselves are checked by a later pass."""
     core_of = partition(c.network, c.target)
-    return replace(c, core_of=core_of).found(partition={"method": "layer order", "cores": int(core_of.max()) + 1})
+    used = usage(c.network, core_of, c.target)
+    return replace(c, core_of=core_of, usage=used).found(partition={"method": "layer order", "cores": used.cores})
 
 
 def partition(network: Network, target: Target) -> np.ndarray:

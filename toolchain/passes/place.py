@@ -13,15 +13,14 @@ from scipy.optimize import quadratic_assignment
 
 from snnc import traffic
 from snnc.compilation import Compilation
-from snnc.resources import usage
 from snnc.target import Mesh
 
 
 def run(c: Compilation) -> Compilation:
     """Place the cores of `c` on the mesh; more cores than sites are left to the capacity rule."""
     assert c.core_of is not None
-    assert c.rates is not None
-    flows = traffic.flow(usage(c.network, c.core_of, c.target).stored, c.core_of, c.rates)
+    assert c.usage is not None
+    flows = traffic.flow(c.usage.stored, c.core_of, c.rates)
     site_of, costs = place(flows, c.target.mesh, c.options.seed)
     return replace(c, site_of=site_of).found(place={"hops_per_step": costs})
 

@@ -21,11 +21,11 @@ def run(c: Compilation) -> Compilation:
     """Measure the spike rates of the quantised network of `c`."""
     samples = c.samples or random_samples(c)
     run = simulate(c.network, samples)
-    rates = run.spikes.mean(axis=0) / run.steps
-    offsets = c.network.offsets
+    c = replace(c, run=run)
+    rates, offsets = c.rates, c.network.offsets
     layers = {p.name: float(rates[offsets[p.name] : offsets[p.name] + p.size].mean()) for p in c.network.populations}
     log = {"data": samples.name, "samples": len(samples), "steps": samples.steps, "rates": layers}
-    return replace(c, rates=rates).found(profile=log)
+    return c.found(profile=log)
 
 
 def random_samples(c: Compilation) -> Samples:

@@ -41,9 +41,9 @@ def run(c: Compilation) -> Compilation:
 
 
 def _accuracy(c: Compilation, samples: Samples, labels: np.ndarray) -> dict[str, Any]:
-    run = simulate(c.network, samples)
-    expected = float_counts(c.source, samples)
-    exact, integer = accuracy(expected, labels), accuracy(run.outputs, labels)
+    assert c.run is not None
+    expected, outputs = float_counts(c.source, samples), c.run.outputs
+    exact, integer = accuracy(expected, labels), accuracy(outputs, labels)
     drop = 100 * (exact - integer)
     if c.options.max_drop is not None and drop > c.options.max_drop:
         raise VerificationError(
@@ -51,7 +51,7 @@ def _accuracy(c: Compilation, samples: Samples, labels: np.ndarray) -> dict[str,
             where=f"{len(samples)} samples of {samples.name}",
             fix="use more --bits, or allow a larger --max-drop",
         )
-    agree = float(np.mean(expected.argmax(axis=1) == run.outputs.argmax(axis=1)))
+    agree = float(np.mean(expected.argmax(axis=1) == outputs.argmax(axis=1)))
     return {
         "data": samples.name,
         "accuracy_samples": len(samples),

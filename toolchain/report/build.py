@@ -15,8 +15,7 @@ from snnc.network import Population
 from snnc.ops import Conv2d, Weighted
 from snnc.report.schema import VERSION, Activity, Core, Cost, Layer, Report, Side, Use
 from snnc.resources import FORMATS, pattern
-from snnc.simulator import Estimate, Run, accounting
-from snnc.simulator import estimate as estimate_cost
+from snnc.simulator import Estimate, Run, accounting, energy
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,9 +23,7 @@ class _Measured:
     """A run in the forms the report needs."""
 
     run: Run
-    layers: accounting.Layers
-    cores: accounting.Cores
-    totals: accounting.Totals
+    account: accounting.Account
     cost: Estimate
 
 
@@ -80,10 +77,8 @@ def side(image: Image, run: Run | None = None) -> Side:
 def _measure(image: Image, run: Run | None) -> _Measured | None:
     if run is None:
         return None
-    cost = estimate_cost(image, run)
-    return _Measured(
-        run, accounting.layers(image, run), accounting.cores(image, run), accounting.totals(image, run), cost
-    )
+    account = accounting.account(image, run)
+    return _Measured(run, account, energy.estimate(image, run, account))
 
 
 def _mean(values: np.ndarray) -> float:
@@ -103,7 +98,7 @@ def _side(image: Image, measured: _Measured | None) -> Side:
     }
     if measured is None:
         return Side(**static)
-    total = measured.totals
+    total = measured.account.totals
     return Side(
         **static,
         accuracy=measured.run.accuracy,
@@ -145,7 +140,7 @@ def _layer(image: Image, index: int, population: Population, measured: _Measured
     )
     if measured is None:
         return layer
-    counted, cost = measured.layers, measured.cost.layers[index]
+    counted, cost = measured.account.layers, measured.cost.layers[index]
     spikes = _mean(counted.spikes[:, index])
     return msgspec.structs.replace(
         layer,
@@ -178,7 +173,7 @@ def _cores(image: Image, measured: _Measured | None) -> list[Core]:
             held[core].append(population.name)
     counted: dict[str, np.ndarray] = {}
     if measured is not None:
-        c = measured.cores
+        c = measured.account.cores
         columns = {
             "spikes": c.spikes,
             "synops": c.synops,
@@ -209,7 +204,7 @@ def _cores(image: Image, measured: _Measured | None) -> list[Core]:
 def _activity(data: str, measured: _Measured | None) -> Activity | None:
     if measured is None:
         return None
-    total = measured.totals
+    total = measured.account.totals
     return Activity(
         data=data,
         samples=measured.run.samples,

@@ -26,7 +26,7 @@ def cores_csv(report: Report) -> str:
 
 def samples_csv(image: Image, run: Run) -> str:
     """One row per sample: label, prediction, all that was counted on the chip, and its time in ns."""
-    total = accounting.totals(image, run)
+    total = accounting.account(image, run).totals
     labels = [""] * run.samples if run.labels is None else run.labels
     columns = {
         "sample": np.arange(run.samples),

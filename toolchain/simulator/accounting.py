@@ -119,9 +119,22 @@ def cores(image: Image, run: Run) -> Cores:
     )
 
 
-def totals(image: Image, run: Run) -> Totals:
-    """Figures per sample."""
+@dataclass(frozen=True, eq=False)
+class Account:
+    """A run by layer, by core and in all."""
+
+    layers: Layers
+    cores: Cores
+    totals: Totals
+
+
+def account(image: Image, run: Run) -> Account:
+    """All figures of a run."""
     by_layer, by_core = layers(image, run), cores(image, run)
+    return Account(by_layer, by_core, _totals(image, by_layer, by_core))
+
+
+def _totals(image: Image, by_layer: Layers, by_core: Cores) -> Totals:
     outside = np.array([p.neuron == "input" for p in image.network.populations])
     return Totals(
         spikes=by_core.spikes.sum(axis=1),

@@ -68,10 +68,14 @@ class Estimate:
         return self.synapse_pj + self.neuron_pj + self.spike_pj + self.hop_pj
 
 
-def estimate(image: Image, run: Run) -> Estimate:
-    """Energy and time of a run of this image (with mapping, see :func:`snnc.simulator.simulate`)."""
+def estimate(image: Image, run: Run, account: accounting.Account | None = None) -> Estimate:
+    """Energy and time of a run of this image (with mapping, see :func:`snnc.simulator.simulate`).
+
+    account: that of the run, where it has been drawn up already.
+    """
+    account = account or accounting.account(image, run)
+    by_layer, total = account.layers, account.totals
     energy = image.target.energy
-    by_layer, total = accounting.layers(image, run), accounting.totals(image, run)
     time_ns = float(run.step_ns.sum(axis=1).mean())
     shares = tuple(
         LayerEnergy(
