@@ -6,6 +6,7 @@ user would, and says what it does.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import Any
 from snnc import datasets, frontends, models, pipeline, report, tickets, workflow
 from snnc import target as chips
 from snnc.compilation import Options
-from snnc.errors import VerificationError
+from snnc.errors import UsageError, VerificationError
 from snnc.frontends import nir
+from snnc.models.recipe import Recipe
 from snnc.network import identical
 from snnc.report import Report
 from snnc.samples import Samples
@@ -45,10 +47,9 @@ def run(
     samples: test samples for the comparison with Lava, None = all. say: receives a line per step.
     Raises VerificationError where the NIR file does not read back identically or a spike differs from Lava.
     """
-    chip = chips.load(target)
+    chip, recipe = chips.load(target), _recipe(data)
     lava.setup(say)  # not part of the time that is reported: it is done once
     begin = time.perf_counter()
-    recipe = models.recipe(RECIPES[data.partition("=")[0].partition(":")[0]])
 
     say(f"1/6  train {recipe.name} on {data}, then find a ticket with {sparsity:.0%} of its weights removed")
     tickets.find(
@@ -92,6 +93,13 @@ def run(
     )
     workflow.write_report(document, out)
     return _text(document, out, time.perf_counter() - begin, _float_accuracy(about, test)), document
+
+
+def _recipe(data: str) -> Recipe:
+    name = re.split("[=:]", data)[0]
+    if name not in RECIPES:
+        raise UsageError(f"the demo does not know the data '{data}'", fix="--data digits or --data nmnist=FOLDER")
+    return models.recipe(RECIPES[name])
 
 
 def _float_accuracy(about: dict[str, Any], test: Samples) -> str:

@@ -68,6 +68,8 @@ class Session:
     ) -> None:
         if epochs is not None and epochs < 1:
             raise UsageError(f"epochs must be at least 1, got {epochs}")
+        if out.is_dir():  # said now, not after the training
+            raise UsageError("cannot write there: it is a folder", where=str(out))
         if seed < 0:
             raise UsageError(f"the seed must not be negative, got {seed}")
         self.data = data.load(data_spec or recipe.data)
