@@ -35,7 +35,8 @@ def check(out: Path, samples: int) -> dict:
     assert verified["samples"] == samples
     # A comparison of silence would prove nothing: every layer spikes.
     assert all(layer["spikes"] > samples for layer in verified["layers"].values())
-    assert report["this"]["synops"] < report["dense"]["synops"]
+    # At this sparsity a dense block may still be the smaller one, and then its zeros are visited, too.
+    assert report["this"]["effective_synops"] < report["dense"]["effective_synops"]
     return report
 
 

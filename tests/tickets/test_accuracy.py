@@ -66,7 +66,11 @@ def test_the_dense_network(found: dict[str, Checkpoint]) -> None:
 
 
 def test_a_ticket_of_a_tenth_of_the_weights(found: dict[str, Checkpoint]) -> None:
-    assert found["90 %"].accuracy["test"] >= 0.96
+    """96.8 % in the mean of three seeds (docs/numbers.md), less two standard errors of 450 samples.
+
+    Processors differ in the last bit of a matrix product, and training makes another network of that.
+    """
+    assert found["90 %"].accuracy["test"] >= 0.95
 
 
 def test_a_ticket_is_not_any_sparse_network(found: dict[str, Checkpoint]) -> None:
