@@ -1,12 +1,14 @@
-"""Forward Euler: the discrete neuron that a continuous one becomes at a step of dt.
+"""The discrete neuron that a continuous one becomes at a step of dt.
 
-Every model of :data:`snnc.network.NEURONS` with SI parameters turns into
+Every float model of :data:`snnc.network.NEURONS` with a membrane turns into
 
     i[t] = alpha * i[t-1] + x[t]
     v[t] = beta * v[t-1] + gain * i[t] + drive
 
-where x is the summed synaptic input of the step. The float executor and the quantiser
-both start from here, so that they cannot disagree about a neuron.
+where x is the summed synaptic input of the step. With forward Euler a time constant tau keeps
+1 - dt/tau per step, with exponential decay exp(-dt/tau); what is not kept, the share `loss`, is what
+an input adds: gain = r * loss, drive = v_leak * loss. The float executor and the quantiser both start
+from here, so that they cannot disagree about a neuron.
 """
 
 from __future__ import annotations
@@ -29,25 +31,28 @@ class Euler:
 
 
 def discretise(population: Population, dt: float) -> Euler:
-    """The recurrence of an if, lif or cuba_lif population at a step of `dt` seconds.
+    """The recurrence of a population at a step of `dt` seconds, by its semantics (decay, gain).
 
-    An integrate-and-fire neuron has two conventions in the field: r = 1 means that a weight adds
-    itself to the membrane (snntorch, sinabs, norse, the NIR paper), r = 1/dt means the same by
-    the letter of the equation (SpikingJelly). Both give a gain of 1; any other r gives r * dt.
+    ValueError for models without membrane.
     """
     p = {name: value.astype(np.float64) for name, value in population.params.items()}
     zero = np.zeros(population.shape)
-    if population.neuron == "if":
-        gain = np.where(p["r"] == 1, 1.0, _near_one(p["r"] * dt))
+    if population.neuron in ("if", "i"):
+        gain = p["r"] if population.semantics.gain == "step" else _near_one(p["r"] * dt)
         return Euler(zero, zero + 1, gain, zero)
-    if population.neuron == "lif":
-        step = dt / p["tau"]
-        return Euler(zero, 1 - step, _near_one(p["r"] * step), step * p["v_leak"])
-    if population.neuron == "cuba_lif":
-        current, step = dt / p["tau_syn"], dt / p["tau_mem"]
-        gain = _near_one(p["w_in"] * current) * _near_one(p["r"] * step)
-        return Euler(1 - current, 1 - step, gain, step * p["v_leak"])
-    raise ValueError(f"'{population.neuron}' neurons have no Euler form")
+    if population.neuron in ("lif", "li"):
+        loss = _loss(population, p["tau"], dt)
+        return Euler(zero, 1 - loss, _near_one(p["r"] * loss), loss * p["v_leak"])
+    if population.neuron in ("cuba_lif", "cuba_li"):
+        current, loss = _loss(population, p["tau_syn"], dt), _loss(population, p["tau_mem"], dt)
+        gain = _near_one(p["w_in"] * current) * _near_one(p["r"] * loss)
+        return Euler(1 - current, 1 - loss, gain, loss * p["v_leak"])
+    raise ValueError(f"'{population.neuron}' neurons have no membrane")
+
+
+def _loss(population: Population, tau: np.ndarray, dt: float) -> np.ndarray:
+    """Share that a state with time constant `tau` loses per step."""
+    return -np.expm1(-dt / tau) if population.semantics.decay == "exponential" else dt / tau
 
 
 def _near_one(gain: np.ndarray) -> np.ndarray:

@@ -7,16 +7,18 @@ names of NIR; after quantisation the neurons are of the target's integer model
 
 Time. A projection delivers within the step in which its source spikes, after
 `delay` further steps; a projection to a population that comes earlier in the
-order (or to itself) delivers one step later. This is the time of the model: a
-pipelined chip shows population k of a chain k steps later.
+order (or to itself) delivers one step later (:meth:`Network.lag`). This is the time of
+the model: a pipelined chip shows population k of a chain k steps later.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,9 +29,20 @@ from snnc.ops import Conv2d, Linear, Op, Shape, Weighted, output_shape
 
 # Parameters of each neuron model, in the order of NIR's positional fields.
 NEURONS: dict[str, tuple[str, ...]] = {
-    # What the user feeds in: spikes 0/1, no dynamics.
+    # What the user feeds in: spikes 0/1 or values, no dynamics.
     "input": (),
-    # v += r I dt
+    # No dynamics: the sum of what arrives, passed on in the same step. Where branches meet, and a read-out
+    # that has no neurons.
+    "sum": (),
+    # z = 1 where the input is above the threshold, in the same step
+    "threshold": ("threshold",),
+    # dv/dt = r I ; never spikes, v itself is passed on
+    "i": ("r",),
+    # tau dv/dt = (v_leak - v) + r I ; never spikes
+    "li": ("tau", "r", "v_leak"),
+    # tau_syn dI/dt = -I + w_in S ;  tau_mem dv/dt = (v_leak - v) + r I ; never spikes
+    "cuba_li": ("tau_syn", "tau_mem", "r", "v_leak", "w_in"),
+    # dv/dt = r I
     "if": ("r", "v_threshold", "v_reset"),
     # tau dv/dt = (v_leak - v) + r I
     "lif": ("tau", "r", "v_leak", "v_threshold", "v_reset"),
@@ -38,18 +51,72 @@ NEURONS: dict[str, tuple[str, ...]] = {
     # Integer CUBA of Loihi-style chips; equations in snnc.simulator.reference.
     "cuba_fixed": ("u_decay", "v_decay", "threshold", "bias"),
 }
+ANALOGUE = ("sum", "i", "li", "cuba_li")
+"""Models that pass on real values instead of spikes."""
+
+SPIKING = ("if", "lif", "cuba_lif")
+"""Float models with a membrane that spikes."""
+
+# A value of each field of Semantics -> all of them.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "reset": ("zero", "value", "subtract", "none"),
+    "when": ("now", "next", "twice", "recheck"),
+    "compare": (">", ">="),
+    "spikes": ("one", "many"),
+    "floor": ("none", "threshold"),
+    "start": ("zero", "leak", "reset"),
+    "decay": ("euler", "exponential"),
+    "gain": ("step", "time"),
+    "output": ("now", "next"),
+    "arithmetic": ("float", "slayer"),
+}
 
 
 @dataclass(frozen=True)
 class Semantics:
-    """What NIR leaves open about a discrete neuron.
+    """What NIR leaves open about a discrete neuron: how frameworks differ that read the same file.
 
-    reset: "zero" (v = 0), "value" (v = v_reset) or "subtract" (v -= v_threshold).
-    compare: ">" spikes strictly above the threshold, ">=" also at it.
+    With v the membrane before a step, v* after leak and input, s the spike of the step, h the threshold.
+
+    reset: what a spike does to the membrane: "zero" (v = 0), "value" (v = v_reset), "subtract" (v -= h),
+    "none".
+    when: "now": in the step of the spike, v = reset(v*). "next": on top of the update of the next step, which
+    then sees the reset before it compares (snntorch's reset_delay=True). "twice": both (subtract only).
+    "recheck": subtract only, snntorch's reset_delay=False: with r = [v > h], v* -= r h; s = [v* > h];
+    v = v* - (s - r) h. It differs from "now" where a reset membrane is still above h.
+    compare: ">": a neuron spikes strictly above the threshold, ">=": also at it.
+    spikes: "one" per step at most, or "many": trunc(v* / h), each of which resets.
+    floor: "threshold": after each step v is at least -h.
+    start: the membrane before the first step: 0, v_leak or v_reset. Currents start at 0.
+    decay: "euler": 1 - dt/tau; "exponential": exp(-dt/tau), with the matching gain 1 - exp(-dt/tau).
+    gain: of "if" and "i", whose r has two conventions: "step": v += r x (snntorch, sinabs, norse, the NIR
+    paper); "time": v += r dt x, by the letter of the equation (SpikingJelly).
+    output: "next": spikes leave the neuron one step after they are fired; recurrent ones are not delayed more
+    than a step for that.
+    arithmetic: "slayer": the integers of lava-dl's training (:mod:`snnc.simulator.slayer`) instead of floats.
     """
 
     reset: str = "zero"
     compare: str = ">"
+    when: str = "now"
+    spikes: str = "one"
+    floor: str = "none"
+    start: str = "zero"
+    decay: str = "euler"
+    gain: str = "step"
+    output: str = "now"
+    arithmetic: str = "float"
+
+    def __post_init__(self) -> None:
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise InputError(f"{name} must be one of {', '.join(known)}; got '{getattr(self, name)}'")
+        if self.when in ("twice", "recheck") and self.reset != "subtract":
+            raise InputError(f"when '{self.when}' belongs to reset 'subtract', not to '{self.reset}'")
+
+
+USUAL = Semantics()
+"""The neuron of Loihi-style chips."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +132,7 @@ class Population:
     shape: Shape
     neuron: str
     params: Mapping[str, np.ndarray] = field(default_factory=dict)
-    semantics: Semantics = Semantics()
+    semantics: Semantics = USUAL
 
     @property
     def size(self) -> int:
@@ -79,6 +146,7 @@ class Projection:
     ops: the linear operations in between, applied left to right. Frontends give chains
     (pool, flatten, linear); after lowering there is exactly one Linear or Conv2d.
     delay: additional whole steps. bits: signed width the weights were trained for, None = float.
+    bias_start: the step from which on biases are added.
     """
 
     name: str
@@ -87,6 +155,7 @@ class Projection:
     ops: tuple[Op, ...]
     delay: int = 0
     bits: int | None = None
+    bias_start: int = 0
 
     @property
     def op(self) -> Weighted:
@@ -114,11 +183,13 @@ class Network:
     def __post_init__(self) -> None:
         _check(self)
 
+    @cached_property
+    def rank(self) -> Mapping[str, int]:
+        """Place of each population in the order."""
+        return {p.name: k for k, p in enumerate(self.populations)}
+
     def __getitem__(self, name: str) -> Population:
-        for population in self.populations:
-            if population.name == name:
-                return population
-        raise KeyError(name)
+        return self.populations[self.rank[name]]
 
     @property
     def inputs(self) -> tuple[Population, ...]:
@@ -128,6 +199,11 @@ class Network:
     def layers(self) -> tuple[Population, ...]:
         """The populations that compute, i.e. all but the inputs."""
         return tuple(p for p in self.populations if p.neuron != "input")
+
+    @property
+    def integer(self) -> bool:
+        """Whether all of its neurons are of an integer model."""
+        return all(p.neuron == "cuba_fixed" for p in self.layers)
 
     @property
     def offsets(self) -> dict[str, int]:
@@ -144,12 +220,23 @@ class Network:
         """The projections that end in population `name`."""
         return tuple(p for p in self.projections if p.post == name)
 
+    def backward(self, projection: Projection) -> bool:
+        """Whether it leads to its own population or to one earlier in the order."""
+        return self.rank[projection.pre] >= self.rank[projection.post]
+
+    def lag(self, projection: Projection) -> int:
+        """Steps between a spike of the source and its arrival in the target.
+
+        Its delay, and one step more if it leads backward or if spikes leave the source one step late.
+        """
+        late = self[projection.pre].semantics.output == "next"
+        return projection.delay + int(late or self.backward(projection))
+
     def depth(self, name: str) -> int:
         """Synaptic layers on the longest forward path from an input to `name`."""
-        order = {p.name: k for k, p in enumerate(self.populations)}
         depths: dict[str, int] = {}
         for population in self.populations:
-            forward = [p.pre for p in self.into(population.name) if order[p.pre] < order[population.name]]
+            forward = [p.pre for p in self.into(population.name) if not self.backward(p)]
             depths[population.name] = 1 + max((depths[n] for n in forward), default=-1)
         return depths[name]
 
@@ -179,9 +266,9 @@ def identical(a: Any, b: Any) -> bool:
 def _check(network: Network) -> None:
     names = [p.name for p in network.populations]
     for kind, parts in (("population", names), ("projection", [p.name for p in network.projections])):
-        for name in parts:
-            if parts.count(name) > 1:
-                raise InputError(f"two {kind}s are named '{name}'")
+        counts = Counter(parts)
+        if twice := [name for name in parts if counts[name] > 1]:
+            raise InputError(f"two {kind}s are named '{twice[0]}'")
     if not network.dt > 0 or not math.isfinite(network.dt):
         raise InputError(f"the step dt must be a positive number of seconds, got {network.dt}")
     for population in network.populations:
@@ -189,10 +276,12 @@ def _check(network: Network) -> None:
     for projection in network.projections:
         where = f"projection '{projection.name}'"
         for end in (projection.pre, projection.post):
-            if end not in names:
+            if end not in network.rank:
                 raise InputError(f"there is no population '{end}'", where=where)
         if network[projection.post].neuron == "input":
             raise InputError(f"'{projection.post}' is an input and cannot receive synapses", where=where)
+        if projection.delay < 0 or projection.bias_start < 0:
+            raise InputError("delay and bias_start count steps and cannot be negative", where=where)
         for op in projection.ops:
             _check_finite(op, where)
         try:
@@ -205,7 +294,7 @@ def _check(network: Network) -> None:
                 where=where,
             )
     for name in network.outputs:
-        if name not in names:
+        if name not in network.rank:
             raise InputError(f"there is no population '{name}' to read out")
 
 

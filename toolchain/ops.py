@@ -1,8 +1,9 @@
 """The linear operations between two populations, and their algebra.
 
-An operation knows its output shape and its exact matrix. A weight of zero is an
-absent synapse everywhere: a :class:`Linear` holds a canonical CSR matrix without
-stored zeros, a convolution kernel holds zeros where taps were pruned.
+An operation knows its output shape and its exact matrix; a :class:`Delay` alone looks
+back in time. A weight of zero is an absent synapse everywhere: a :class:`Linear` holds a
+canonical CSR matrix without stored zeros, a convolution kernel holds zeros where taps
+were pruned.
 
 Shapes have neither batch nor time axis; a flattened tensor is in C order
 (channel, row, column), as in torch.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,19 +38,21 @@ def canonical(weight: Any) -> sparse.csr_array:
 class Linear:
     """y = W x + b.
 
-    weight: CSR, (outputs, inputs). bias: (outputs,) or None.
+    weight: CSR, (outputs, inputs). bias: (outputs,) or None. lead: leading axes of input and output, each
+    place of which has a matrix of its own; the weight is then block diagonal.
     """
 
     weight: sparse.csr_array
     bias: np.ndarray | None = None
+    lead: Shape = ()
 
     def output_shape(self, shape: Shape) -> Shape:
-        if math.prod(shape) != self.weight.shape[1]:
+        if math.prod(shape) != self.weight.shape[1] or shape[: len(self.lead)] != self.lead:
             raise InputError(
                 f"a linear layer of {self.weight.shape[1]:,} inputs receives "
                 f"{math.prod(shape):,} values (shape {shape})"
             )
-        return (self.weight.shape[0],)
+        return (*self.lead, self.weight.shape[0] // math.prod(self.lead))
 
     @property
     def taps(self) -> int:
@@ -85,6 +88,62 @@ class Conv2d:
     def taps(self) -> int:
         """Weights that exist, before they are shared over positions."""
         return int(np.count_nonzero(self.weight))
+
+
+@dataclass(frozen=True, eq=False)
+class Conv1d:
+    """Cross-correlation as in torch.nn.Conv1d, zero padding.
+
+    weight: (out channels, in channels / groups, positions). bias: (out channels,) or None.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray | None = None
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+    groups: int = 1
+
+    def as_conv2d(self) -> Conv2d:
+        """The same operation on images of one row."""
+        weight = self.weight[:, :, None, :]
+        return Conv2d(weight, self.bias, (1, self.stride), (0, self.padding), (1, self.dilation), self.groups)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        channels = self.weight.shape[1] * self.groups
+        if len(shape) != 2 or shape[0] != channels:
+            raise InputError(f"a convolution over {channels} channels needs input (channels, positions), got {shape}")
+        out, _, positions = self.as_conv2d().output_shape((shape[0], 1, shape[1]))
+        return out, positions
+
+    @property
+    def taps(self) -> int:
+        """Weights that exist, before they are shared over positions."""
+        return int(np.count_nonzero(self.weight))
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """y = x * scale, element by element. scale: of the shape of x."""
+
+    scale: np.ndarray
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if shape != self.scale.shape:
+            raise InputError(f"a scale of shape {self.scale.shape} receives values of shape {shape}")
+        return shape
+
+
+@dataclass(frozen=True, eq=False)
+class Delay:
+    """y[t] = x[t - steps], element by element; 0 before the first step. steps: int64, of the shape of x."""
+
+    steps: np.ndarray
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if shape != self.steps.shape:
+            raise InputError(f"a delay of shape {self.steps.shape} receives values of shape {shape}")
+        return shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +185,22 @@ class Flatten:
         return (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :])
 
 
+def same_padding(weight: np.ndarray, stride: Sequence[int], dilation: Sequence[int]) -> tuple[np.ndarray, list[int]]:
+    """Kernel and padding per axis for padding 'same' as in torch, which keeps the size of the input.
+
+    weight: (out, in, *kernel). Where the kernel covers an even number of places torch pads one more at the end; a
+    tap of zero in front makes that symmetric. InputError where no padding of ours is equal.
+    """
+    spans = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+    odd = [span % 2 for span in spans]
+    if any(s != 1 for s in stride):
+        raise InputError("padding 'same' is defined for stride 1 only", fix="give the padding as numbers")
+    if any(o and d > 1 for o, d in zip(odd, dilation, strict=True)):
+        raise InputError("padding 'same' of an even, dilated kernel is uneven", fix="use an odd kernel")
+    weight = np.pad(weight, [(0, 0), (0, 0), *((o, 0) for o in odd)])
+    return weight, [(span + o) // 2 for span, o in zip(spans, odd, strict=True)]
+
+
 def _positions(size: Sequence[int], span: Sequence[int], stride: Pair, padding: Pair) -> Pair:
     """Rows and columns of output when a window of `span` moves over a padded image of `size`."""
     rows, columns = ((size[a] + 2 * padding[a] - span[a]) // stride[a] + 1 for a in (0, 1))
@@ -135,7 +210,8 @@ def _positions(size: Sequence[int], span: Sequence[int], stride: Pair, padding: 
 
 
 Weighted = Linear | Conv2d
-Op = Weighted | Pool2d | Flatten
+Stateless = Weighted | Conv1d | Scale | Pool2d | Flatten
+Op = Stateless | Delay
 
 
 def output_shape(ops: tuple[Op, ...], shape: Shape) -> Shape:
@@ -145,25 +221,52 @@ def output_shape(ops: tuple[Op, ...], shape: Shape) -> Shape:
     return shape
 
 
-def matrix(op: Op, shape: Shape) -> sparse.csr_array:
+def matrix(op: Stateless, shape: Shape) -> sparse.csr_array:
     """The exact matrix of one op on an input of `shape`: CSR, (outputs, inputs), dtype of the weight."""
-    if isinstance(op, Linear):
-        return op.weight
-    if isinstance(op, Flatten):
-        return sparse.eye_array(math.prod(shape), format="csr")
-    if isinstance(op, Pool2d):
-        op = op.as_conv(shape[0])
-    return _conv_matrix(op, shape)
+    match op:
+        case Linear():
+            return op.weight
+        case Flatten():
+            return sparse.eye_array(math.prod(shape), format="csr")
+        case Scale():
+            return canonical(sparse.diags_array(op.scale.ravel()))
+        case Pool2d():
+            return _conv_matrix(op.as_conv(shape[0]), shape)
+        case Conv1d():
+            return _conv_matrix(op.as_conv2d(), (shape[0], 1, shape[1]))
+        case Conv2d():
+            return _conv_matrix(op, shape)
 
 
 def bias_of(op: Op, shape: Shape) -> np.ndarray | None:
     """What the op adds to each of its outputs, (outputs,), or None; `shape` is the input's."""
-    if isinstance(op, (Flatten, Pool2d)) or op.bias is None:
-        return None
-    if isinstance(op, Linear):
-        return op.bias
-    _, rows, columns = op.output_shape(shape)
-    return np.repeat(op.bias, rows * columns)
+    bias: np.ndarray | None = getattr(op, "bias", None)
+    if bias is None or isinstance(op, Linear):
+        return bias
+    # One per channel of a convolution.
+    return np.repeat(bias, math.prod(op.output_shape(shape)[1:]))
+
+
+def biased(op: Op) -> bool:
+    """Whether the operation adds something."""
+    return isinstance(op, Linear | Conv1d | Conv2d) and op.bias is not None
+
+
+def unbiased(op: Op) -> Op:
+    """The operation without what it adds."""
+    return replace(op, bias=None) if isinstance(op, Linear | Conv1d | Conv2d) else op
+
+
+def constant(chain: Sequence[Op], shape: Shape) -> np.ndarray:
+    """What the chain puts out for an input of zeros that has lasted: its biases, carried through. (outputs,)."""
+    total = np.zeros(math.prod(shape))
+    for op in chain:
+        if not isinstance(op, Delay):
+            total = matrix(op, shape) @ total
+            bias = bias_of(op, shape)
+            total = total if bias is None else total + bias
+        shape = op.output_shape(shape)
+    return total
 
 
 def _conv_matrix(op: Conv2d, shape: Shape) -> sparse.csr_array:
