@@ -127,9 +127,13 @@ def times(network: Network, steps: int = 8) -> list[int]:
     return np.flatnonzero(floating.simulate(network, np.ones((1, steps, 1), np.uint8))["n"]).tolist()
 
 
-@pytest.mark.parametrize(("r", "expected"), [(1.0, [2, 5]), (1 / DT, [2, 5]), (2 / DT, [1, 3, 5, 7])])
-def test_the_gain_of_an_integrate_and_fire_neuron(r: float, expected: list[int]) -> None:
-    assert times(single(neuron("n", (1,), "if", r=r, v_threshold=2.5, v_reset=0))) == expected
+@pytest.mark.parametrize(
+    ("gain", "r", "expected"),
+    [("step", 1.0, [2, 5]), ("step", 2.0, [1, 3, 5, 7]), ("time", 1 / DT, [2, 5]), ("time", 2 / DT, [1, 3, 5, 7])],
+)
+def test_the_gain_of_an_integrate_and_fire_neuron(gain: str, r: float, expected: list[int]) -> None:
+    layer = neuron("n", (1,), "if", Semantics(gain=gain), r=r, v_threshold=2.5, v_reset=0)
+    assert times(single(layer)) == expected
 
 
 @pytest.mark.parametrize(

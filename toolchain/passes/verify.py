@@ -2,7 +2,9 @@
 
 The fast engine must equal the slow reference in every spike of every layer; a difference
 would be a bug of ours. The accuracy of the integer network is compared with that of the
-float network as it was read, which covers lowering and quantisation together.
+float network as it was read, which covers lowering and quantisation together. Where the
+user asked for approximations, the float network with them is compared with the one without:
+the drift of each layer's spikes, and of the accuracy.
 """
 
 from __future__ import annotations
@@ -17,12 +19,11 @@ from snnc.errors import VerificationError
 from snnc.network import Network
 from snnc.passes.profile import random_samples
 from snnc.samples import Samples, accuracy
-from snnc.simulator import floating, reference, simulate
+from snnc.simulator import reference, simulate
+from snnc.simulator.floating.batches import counts
 
 # The reference is slow; equality on this many samples of every layer is checked at each compilation.
 EXACT_SAMPLES = 16
-# The float reference holds every layer's spikes; this many samples at a time bound its memory.
-CHUNK = 64
 
 
 def run(c: Compilation) -> Compilation:
@@ -37,13 +38,24 @@ def run(c: Compilation) -> Compilation:
     found: dict[str, Any] = {"samples": len(exact), "compared": result.compared, "spikes": sum(result.spikes.values())}
     if c.samples is not None and c.samples.labels is not None:
         found |= _accuracy(c, c.samples, c.samples.labels)
+    if c.log["approximate"]["layers"]:
+        found["drift"] = _drift(c, samples)
     return c.found(verify=found)
 
 
 def _accuracy(c: Compilation, samples: Samples, labels: np.ndarray) -> dict[str, Any]:
     assert c.run is not None
-    expected, outputs = float_counts(c.source, samples), c.run.outputs
-    exact, integer = accuracy(expected, labels), accuracy(outputs, labels)
+    outputs = c.run.outputs
+    integer = accuracy(outputs, labels)
+    found: dict[str, Any] = {
+        "data": samples.name,
+        "accuracy_samples": len(samples),
+        "accuracy_integer": integer,
+    }
+    if c.source.integer:
+        return found
+    expected = float_counts(c.source, samples)
+    exact = accuracy(expected, labels)
     drop = 100 * (exact - integer)
     if c.options.max_drop is not None and drop > c.options.max_drop:
         raise VerificationError(
@@ -52,20 +64,35 @@ def _accuracy(c: Compilation, samples: Samples, labels: np.ndarray) -> dict[str,
             fix="use more --bits, or allow a larger --max-drop",
         )
     agree = float(np.mean(expected.argmax(axis=1) == outputs.argmax(axis=1)))
-    return {
-        "data": samples.name,
-        "accuracy_samples": len(samples),
-        "accuracy_float": exact,
-        "accuracy_integer": integer,
-        "same_prediction": agree,
+    return {**found, "accuracy_float": exact, "same_prediction": agree}
+
+
+def _drift(c: Compilation, samples: Samples) -> dict[str, Any]:
+    """What the approximations alone did to the float network: spikes of each layer, and accuracy."""
+    assert c.lowered is not None
+    layers = [p.name for p in c.lowered.layers]
+    exact, nearest = (counts(network, fed(network, samples), layers) for network in (c.source, c.lowered))
+    (output,) = c.source.outputs
+    found: dict[str, Any] = {
+        "samples": len(samples),
+        "layers": {
+            name: {"spikes_exact": int(exact[name].sum()), "spikes_approximated": int(nearest[name].sum())}
+            for name in layers
+        },
+        "same_prediction": float(np.mean(exact[output].argmax(axis=1) == nearest[output].argmax(axis=1))),
     }
+    if samples.labels is not None:
+        found["accuracy_exact"] = accuracy(exact[output], samples.labels)
+        found["accuracy_approximated"] = accuracy(nearest[output], samples.labels)
+    return found
 
 
 def float_counts(network: Network, samples: Samples) -> np.ndarray:
     """Output spike counts of the float network, (samples, outputs)."""
     (output,) = network.outputs
-    chunks = []
-    for start in range(0, len(samples), CHUNK):
-        rasters = floating.simulate(network, samples.spikes[start : start + CHUNK])
-        chunks.append(rasters[output].sum(axis=1).reshape(-1, network[output].size))
-    return np.concatenate(chunks)
+    return counts(network, fed(network, samples), [output])[output]
+
+
+def fed(network: Network, samples: Samples) -> dict[str, np.ndarray]:
+    """The samples as data of the one input."""
+    return {network.inputs[0].name: samples.spikes}

@@ -1,6 +1,8 @@
-"""What all executors read from a network in the same way: its input, its lags, its integer parts."""
+"""What executors share: how they read the input and the integer parts of a network, and the processors."""
 
 from __future__ import annotations
+
+import os
 
 import numpy as np
 
@@ -19,16 +21,6 @@ def input_of(network: Network) -> Population:
             f"one input population can be fed, the network has {len(network.inputs)} ({names})", where=network.name
         )
     return network.inputs[0]
-
-
-def lag(network: Network, projection: Projection) -> int:
-    """Steps between a spike of the source and its arrival in the target.
-
-    0 along the order of the populations, 1 to the population itself or back, plus the delay.
-    """
-    names = [p.name for p in network.populations]
-    backward = names.index(projection.pre) >= names.index(projection.post)
-    return projection.delay + backward
 
 
 def integer_params(population: Population) -> dict[str, np.ndarray]:
@@ -59,3 +51,8 @@ def integer_op(projection: Projection) -> Linear | Conv2d:
     if op.bias is not None:
         raise InputError("its bias belongs into the neurons of an integer network", where=where, fix=QUANTIZE)
     return op
+
+
+def processors() -> int:
+    """Processors that this process may use; where the system does not tell, those it has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

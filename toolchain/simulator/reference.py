@@ -48,7 +48,7 @@ import numpy as np
 from snnc.errors import InputError
 from snnc.network import Network
 from snnc.ops import matrix
-from snnc.simulator.common import input_of, integer_op, integer_params, lag
+from snnc.simulator.common import input_of, integer_op, integer_params
 
 RANGE = 1 << 23
 """U: the registers u and v hold 24 bits with sign."""
@@ -83,7 +83,8 @@ def step(
 def simulate(network: Network, spikes: np.ndarray) -> dict[str, np.ndarray]:
     """Spikes of every population, the input included.
 
-    network: after quantisation. spikes: zeros and ones, (samples, steps, *shape of the input).
+    network: after quantisation. spikes: integers, (samples, steps, *shape of the input); an input of k delivers k
+    times its weights.
     Returns name -> bool (samples, steps, *shape). InputError where the network is not an integer
     one or the shape does not match.
     """
@@ -92,30 +93,30 @@ def simulate(network: Network, spikes: np.ndarray) -> dict[str, np.ndarray]:
         raise InputError(f"the spikes have shape {spikes.shape[2:]} per step, the input {feed.shape}")
     samples, steps = spikes.shape[:2]
     weights = {p.name: matrix(integer_op(p), network[p.pre].shape).astype(np.int64) for p in network.projections}
-    lags = {p.name: lag(network, p) for p in network.projections}
+    lags = {p.name: network.lag(p) for p in network.projections}
     params = {p.name: integer_params(p) for p in network.layers}
     state = {p.name: (np.zeros((samples, p.size), np.int64),) * 2 for p in network.layers}
     # Spikes of the last steps, newest first; silence before the first step.
     depth = 1 + max(lags.values(), default=0)
-    past = {p.name: deque([np.zeros((samples, p.size), bool)] * depth, depth) for p in network.populations}
+    past = {p.name: deque([np.zeros((samples, p.size), np.int64)] * depth, depth) for p in network.populations}
     result = {p.name: np.zeros((samples, steps, p.size), bool) for p in network.populations}
 
     for t in range(steps):
         # First every history moves on by one step, so that past[name][k] is k steps old for all
         # populations: those not yet updated in this step show nothing at k = 0.
         for population in network.populations:
-            past[population.name].appendleft(np.zeros((samples, population.size), bool))
+            past[population.name].appendleft(np.zeros((samples, population.size), np.int64))
         for population in network.populations:
             name = population.name
             if name == feed.name:
-                fired = spikes[:, t].reshape(samples, -1) != 0
+                fired = spikes[:, t].reshape(samples, -1).astype(np.int64)
             else:
                 a = np.zeros((samples, population.size), np.int64)
                 for projection in network.into(name):
                     arriving = past[projection.pre][lags[projection.name]]
-                    a += (weights[projection.name] @ arriving.T.astype(np.int64)).T
+                    a += (weights[projection.name] @ arriving.T).T
                 u, v, fired = step(params[name], *state[name], a)
                 state[name] = (u, v)
-            past[name][0] = fired
-            result[name][:, t] = fired
+            past[name][0] = fired.astype(np.int64)
+            result[name][:, t] = fired != 0
     return {p.name: result[p.name].reshape(samples, steps, *p.shape) for p in network.populations}
