@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from snnc.errors import InputError
-from snnc.samples import Samples, accuracy, load_npz
+from snnc.samples import Samples, accuracy, load_inputs, load_npy, load_npz
 
 SPIKES = np.zeros((3, 4, 2), np.uint8)
 
@@ -27,13 +27,13 @@ def test_round_trip_through_npz(tmp_path: Path) -> None:
     ("arrays", "says"),
     [
         ({"labels": np.arange(3)}, "no array 'spikes'"),
-        ({"spikes": SPIKES + 2}, "zeros and ones"),
-        ({"spikes": np.full((1, 1, 1), np.nan)}, "zeros and ones"),
+        ({"spikes": np.full((1, 1, 1), np.nan)}, "finite numbers"),
+        ({"spikes": np.full((1, 1, 1), 1j)}, "finite numbers"),
         ({"spikes": SPIKES[0]}, "samples, steps"),
         ({"spikes": SPIKES[:0]}, "not empty"),
         ({"spikes": SPIKES, "labels": np.arange(2)}, "3 integers"),
         ({"spikes": SPIKES, "labels": np.zeros(3)}, "3 integers"),
-        ({"spikes": np.array([[["a"]]])}, "zeros and ones"),
+        ({"spikes": np.array([[["a"]]])}, "finite numbers"),
     ],
 )
 def test_what_is_no_spike_data_is_refused(tmp_path: Path, arrays: dict, says: str) -> None:
@@ -47,6 +47,49 @@ def test_what_is_no_npz_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(InputError, match=r"readable|empty"):
         load_npz(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([0, 1], np.uint8),
+        ([0.0, 1.0], np.uint8),
+        ([True, False], np.uint8),
+        ([0, 2], np.int32),
+        ([-1.0, 3.0], np.int32),
+        ([0.5, 1.0], np.float64),
+        ([0.0, 1e12], np.float64),
+    ],
+)
+def test_values_are_kept_in_the_tightest_type(values: list, kind: type) -> None:
+    samples = Samples(np.array(values).reshape(1, 1, 2))
+    assert samples.spikes.dtype == kind
+    assert samples.spikes.ravel().tolist() == values
+    for require, kinds in ((samples.require_spikes, (np.uint8,)), (samples.require_integers, (np.uint8, np.int32))):
+        if kind in kinds:
+            require()
+        else:
+            with pytest.raises(InputError, match=r"zeros and ones|whole numbers"):
+                require()
+
+
+def test_an_npy_holds_one_sample_or_several(tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", SPIKES[0])
+    np.save(tmp_path / "all.npy", SPIKES)
+    assert load_npy(tmp_path / "one.npy", (2,)).spikes.shape == (1, 4, 2)
+    assert load_npy(tmp_path / "all.npy", (2,)).spikes.shape == (3, 4, 2)
+    np.save(tmp_path / "objects.npy", np.array([object()]), allow_pickle=True)
+    with pytest.raises(InputError, match="readable"):
+        load_npy(tmp_path / "objects.npy", (2,))
+
+
+def test_several_inputs_come_by_name(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", left=SPIKES, right=SPIKES + 3, labels=np.arange(3))
+    found = load_inputs(tmp_path / "a.npz", ["left", "right"])
+    assert found["right"].spikes.max() == 3
+    assert found["left"].labels is not None
+    with pytest.raises(InputError, match="no array 'up'"):
+        load_inputs(tmp_path / "a.npz", ["left", "up"])
 
 
 def test_pickles_are_not_opened(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
-"""Spike data: what goes into a network and, where known, what should come out.
+"""Data: what goes into a network and, where known, what should come out.
 
-An ``.npz`` holds ``spikes`` (samples, steps, *shape), zeros and ones, and optionally
-``labels`` (samples,), integers.
+An ``.npz`` holds ``spikes`` (samples, steps, *shape) and optionally ``labels`` (samples,), integers.
+An ``.npy`` holds the spikes alone, of several samples or of one.
 """
 
 from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,8 +23,9 @@ from snnc.ops import Shape
 class Samples:
     """A batch of recordings of equal length.
 
-    spikes: uint8 zeros and ones, (samples, steps, *shape of the input population).
-    labels: int64 (samples,), or None. name: shown to the user. Raises InputError for anything else.
+    spikes: (samples, steps, *shape of the input population): uint8 for zeros and ones, int32 for whole numbers
+    (graded spikes), float64 for other values. labels: int64 (samples,), or None. name: shown to the user.
+    Raises InputError for anything else.
     """
 
     spikes: np.ndarray
@@ -35,9 +37,7 @@ class Samples:
             raise InputError(
                 f"spikes must be (samples, steps, *shape) and not empty, got {self.spikes.shape}", where=self.name
             )
-        if self.spikes.dtype.kind not in "buif" or not np.isin(self.spikes, (0, 1)).all():
-            raise InputError("spikes must be zeros and ones", where=self.name, fix="threshold the data first")
-        object.__setattr__(self, "spikes", np.ascontiguousarray(self.spikes, dtype=np.uint8))
+        object.__setattr__(self, "spikes", _tightest(self.spikes, self.name))
         if self.labels is not None:
             labels = np.asarray(self.labels)
             if labels.shape != (len(self.spikes),) or labels.dtype.kind not in "ui":
@@ -62,6 +62,20 @@ class Samples:
         labels = None if self.labels is None else self.labels[:count]
         return replace(self, spikes=self.spikes[:count], labels=labels)
 
+    def require_spikes(self) -> None:
+        """Raise InputError unless all values are zeros and ones."""
+        if self.spikes.dtype != np.uint8:
+            raise InputError("spikes must be zeros and ones here", where=self.name, fix="threshold the data first")
+
+    def require_integers(self) -> None:
+        """Raise InputError unless all values are whole numbers."""
+        if self.spikes.dtype == np.float64:
+            raise InputError(
+                "an integer network takes spikes or whole numbers, the data holds others",
+                where=self.name,
+                fix="threshold or round the data first",
+            )
+
     def expect(self, shape: Shape) -> None:
         """Raise InputError unless the samples feed an input population of `shape`."""
         if self.shape != shape:
@@ -70,6 +84,19 @@ class Samples:
                 where=self.name,
                 fix=f"give spikes of shape (samples, steps, {', '.join(map(str, shape))})",
             )
+
+
+def _tightest(values: np.ndarray, name: str) -> np.ndarray:
+    """The values in the smallest of the three types that holds them; InputError where they are no numbers."""
+    if values.dtype.kind not in "buif" or not np.all(np.isfinite(values)):
+        raise InputError("spikes must be finite numbers", where=name)
+    if values.dtype != np.uint8 or values.max() > 1:
+        kind: type = np.uint8
+        if values.min() < 0 or values.max() > 1 or np.any(values != np.rint(values)):
+            whole = np.array_equal(values, np.rint(values)) and np.abs(values).max() < 1 << 31
+            kind = np.int32 if whole else np.float64
+        values = values.astype(kind)
+    return np.ascontiguousarray(values)
 
 
 def accuracy(counts: np.ndarray, labels: np.ndarray) -> float:
@@ -82,13 +109,48 @@ def accuracy(counts: np.ndarray, labels: np.ndarray) -> float:
 
 def load_npz(path: Path) -> Samples:
     """Read an ``.npz`` of spikes; raises InputError naming file and field."""
+    arrays = load_arrays(path)
+    if "spikes" not in arrays:
+        raise InputError("it has no array 'spikes'", where=str(path), fix="np.savez(path, spikes=..., labels=...)")
+    return Samples(arrays["spikes"], arrays.get("labels"), path.name)
+
+
+def load_inputs(path: Path, names: Sequence[str]) -> dict[str, Samples]:
+    """Read an ``.npz`` that holds an array for each input of a network, by name, and optionally labels.
+
+    Raises InputError naming file and field.
+    """
+    arrays = load_arrays(path)
+    for name in names:
+        if name not in arrays:
+            raise InputError(
+                f"it has no array '{name}' for the input of that name",
+                where=str(path),
+                fix=f"np.savez(path, {', '.join(f'**{{{n!r}: ...}}' for n in names)}, labels=...)",
+            )
+    return {name: Samples(arrays[name], arrays.get("labels"), f"{path.name}, '{name}'") for name in names}
+
+
+def load_npy(path: Path, shape: Shape) -> Samples:
+    """Read an ``.npy`` of spikes, (samples, steps, *shape) or, of one sample, (steps, *shape)."""
+    sniff(path)
+    try:
+        with path.open("rb") as raw:
+            spikes = np.lib.format.read_array(raw, allow_pickle=False)
+    except _UNREADABLE as error:
+        raise InputError(f"this is not a readable .npy: {error}", where=str(path)) from None
+    return Samples(spikes[None] if spikes.ndim == 1 + len(shape) else spikes, None, path.name)
+
+
+_UNREADABLE = (OSError, ValueError, TypeError, MemoryError, zipfile.BadZipFile, zlib.error, EOFError)
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays in an ``.npz``, nothing of it executed; InputError naming the file."""
     sniff(path)
     try:
         # Opened here: numpy leaves a file open that it cannot read.
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("spikes", "labels") if name in file.files}
-    except (OSError, ValueError, TypeError, MemoryError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+            return {name: file[name] for name in file.files}
+    except _UNREADABLE as error:
         raise InputError(f"this is not a readable .npz: {error}", where=str(path)) from None
-    if "spikes" not in arrays:
-        raise InputError("it has no array 'spikes'", where=str(path), fix="np.savez(path, spikes=..., labels=...)")
-    return Samples(arrays["spikes"], arrays.get("labels"), path.name)

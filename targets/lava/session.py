@@ -55,6 +55,7 @@ def run(
     """
     feed, layers = chain(network)
     samples.expect(feed.shape)
+    samples.require_spikes()
     interpreter = environment.require()
     with tempfile.TemporaryDirectory(prefix="snnc-lava-") as name:
         folder = Path(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from snnc.errors import UsageError
 from snnc.image import Image
 from snnc.network import Network
 from snnc.samples import Samples
+from snnc.simulator.common import processors
 from snnc.simulator.run import Run
 from snnc.simulator.tables import Placement, Tables, flatten, place
 from snnc.simulator.timing import step_ns
@@ -33,14 +33,18 @@ class Prepared:
     image: Image | None
     tables: Tables
     placement: Placement
+    graded: bool
 
 
-def prepare(compiled: Image | Network) -> Prepared:
-    """Flatten once what is simulated often; InputError where the network is not an integer one."""
+def prepare(compiled: Image | Network, *, graded: bool = False) -> Prepared:
+    """Flatten once what is simulated often; InputError where the network is not an integer one.
+
+    graded: for data of other values than 0 and 1.
+    """
     network = compiled.network if isinstance(compiled, Image) else compiled
     image = compiled if isinstance(compiled, Image) else None
-    tables = flatten(network)
-    return Prepared(network, image, tables, place(network, tables, image))
+    tables = flatten(network, graded=graded)
+    return Prepared(network, image, tables, place(network, tables, image), graded)
 
 
 def simulate(
@@ -62,7 +66,13 @@ def simulate(
     network or the network is not an integer one; UsageError for an unknown raster or fewer than one
     thread.
     """
-    prepared = compiled if isinstance(compiled, Prepared) else prepare(compiled)
+    samples.require_integers()
+    graded = samples.spikes.dtype != np.uint8
+    if isinstance(compiled, Prepared):
+        same = compiled.graded == graded
+        prepared = compiled if same else prepare(compiled.image or compiled.network, graded=graded)
+    else:
+        prepared = prepare(compiled, graded=graded)
     network = prepared.network
     samples.expect(network.populations[prepared.tables.feed].shape)
     names = [p.name for p in network.populations]
@@ -70,7 +80,7 @@ def simulate(
         raise UsageError(f"there is no layer '{unknown[0]}'", where=network.name, fix=f"known: {', '.join(names)}")
     if threads is not None and threads < 1:
         raise UsageError(f"at least one thread is needed, got {threads}")
-    workers = threads or _processors()
+    workers = threads or processors()
 
     job = _Job(prepared, samples, [name for name in names if name in rasters])
     blocks = job.blocks(workers)
@@ -86,11 +96,6 @@ def simulate(
             pool.shutdown(cancel_futures=True)
             raise
     return job.run
-
-
-def _processors() -> int:
-    """Processors that this process may use; where the system does not tell, those it has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Job:

@@ -116,6 +116,28 @@ def _deliver_linear(
 
 
 @_compiled
+def _deliver_graded(
+    a: np.ndarray,
+    low: int,
+    events: np.ndarray,
+    values: np.ndarray,
+    fans: np.ndarray,
+    first_fan: int,
+    packed: np.ndarray,
+    plain: np.ndarray,
+) -> None:
+    """As :func:`_deliver_linear`, each event with the weights times its value. For data only, so plain loops do."""
+    for event in events:
+        f, value = first_fan + event, values[event]
+        first, start, stop = low + fans[f, FIRST], fans[f, START], fans[f, STOP]
+        for k in range(start, stop):
+            if fans[f, PLAIN]:
+                a[first + k - start] += value * plain[k]
+            else:
+                a[first + (packed[k] >> 16)] += value * np.int16(packed[k])
+
+
+@_compiled
 def _deliver_conv(
     a: np.ndarray,
     low: int,
@@ -232,13 +254,15 @@ def run(
 ) -> None:
     """Simulate a block of samples; adds into the last three arguments, which arrive as zeros.
 
-    spikes: uint8 (samples, steps, inputs). feed .. threshold: see :class:`snnc.simulator.tables.Tables`.
+    spikes: uint8 (samples, steps, inputs); or int32 values, of which each delivers that many times its weights, and
+    the input's projections are Linear in the tables. feed .. threshold: see :class:`snnc.simulator.tables.Tables`.
     segments .. axon_synapses: see :class:`snnc.simulator.tables.Placement`.
     raster_at: int64 (populations,), first column of a population in `raster`, or -1.
     counts: int32 (samples, neurons), spikes. work: int64 (samples, steps, 3, cores): synapses visited,
     active neuron updates, spikes fired. raster: uint8 (samples, steps, columns).
     """
     samples, steps, _ = spikes.shape
+    graded = spikes.itemsize > 1
     populations = len(first) - 1
     neurons = first[populations]
     u, v, a = np.empty_like(bias), np.empty_like(bias), np.zeros_like(bias)
@@ -264,7 +288,10 @@ def run(
                         slot = (step - row[LAG]) % depth
                         pre, start = row[PRE], row[FIRST_FAN]
                         arrived = events[slot, first[pre] : first[pre] + found[slot, pre]]
-                        if row[CONV]:
+                        if graded and pre == feed:
+                            if step >= row[LAG]:
+                                _deliver_graded(a, low, arrived, spikes[n, step - row[LAG]], fans, start, packed, plain)
+                        elif row[CONV]:
                             _deliver_conv(
                                 a, low, arrived, order[first[pre] :], row, channels[start:], fans, packed, plain
                             )

@@ -17,7 +17,7 @@ from scipy import sparse
 from snnc.image import Image
 from snnc.network import Network, Population
 from snnc.ops import Conv2d, Linear, matrix
-from snnc.simulator.common import input_of, integer_op, integer_params, lag
+from snnc.simulator.common import input_of, integer_op, integer_params
 from snnc.simulator.fans import BLOCK, Fans
 from snnc.simulator.reference import RANGE, UNIT
 
@@ -94,8 +94,11 @@ class Placement:
         return tuple(getattr(self, f.name) for f in fields(self) if f.name != "cores")
 
 
-def flatten(network: Network) -> Tables:
-    """Tables of an integer network; InputError where it is not one. Costs a few passes over its synapses."""
+def flatten(network: Network, *, graded: bool = False) -> Tables:
+    """Tables of an integer network; InputError where it is not one. Costs a few passes over its synapses.
+
+    graded: for data of other values than 0 and 1, which no bound on the weights covers.
+    """
     feed = input_of(network)
     names = [p.name for p in network.populations]
     together = {p.name: _channels(network, p) for p in network.populations}
@@ -107,8 +110,9 @@ def flatten(network: Network) -> Tables:
         bound = np.zeros((2, population.size), np.int64)
         for projection in network.into(population.name):
             op, pre = integer_op(projection), network[projection.pre]
-            head = [names.index(pre.name), lag(network, projection)]
-            if isinstance(op, Conv2d) and op.weight.shape[0] == together[population.name]:
+            head = [names.index(pre.name), network.lag(projection)]
+            weighs = graded and pre.name == feed.name  # values, which the kernel delivers over plain fans
+            if isinstance(op, Conv2d) and op.weight.shape[0] == together[population.name] and not weighs:
                 start = sum(len(c) for c in channels)
                 channels.append(fans.add_conv(op))
                 out, *extent = op.output_shape(pre.shape)
@@ -121,7 +125,7 @@ def flatten(network: Network) -> Tables:
         largest = max(largest, int(bound.max()))
         into.append(len(rows))
     params = _params(network, orders)
-    narrow = largest < NARROW_INPUT and int(np.abs(params["bias"]).max()) < NARROW_BIAS
+    narrow = not graded and largest < NARROW_INPUT and int(np.abs(params["bias"]).max()) < NARROW_BIAS
     register = np.dtype(np.int32 if narrow else np.int64)
     projections = np.array(rows, np.int64).reshape(-1, 13)
     table, packed, plain = fans.arrays()
