@@ -15,8 +15,9 @@ import pytest
 from snnc.errors import InputError
 from snnc.frontends.nir import open_file, read
 from snnc.frontends.nir_writer import write
+from snnc.frontends.reading import Reading
 from snnc.network import Network, Population, Projection, Semantics
-from snnc.ops import Conv2d, Flatten, Linear, canonical
+from snnc.ops import Conv2d, Flatten, Linear, canonical, matrix
 
 
 def graph() -> nir.NIRGraph:
@@ -93,7 +94,7 @@ NAN, INF = np.full(4, np.nan), np.full(4, np.inf)
 TABLE: list[tuple[Callable[[h5py.File], None], str, str]] = [
     # Fields
     (put("fc", "type", "Foo"), "node 'fc'", "unknown node type 'Foo'"),
-    (put("fc", "type", "Conv1d"), "node 'fc'", "'Conv1d' are not supported yet"),
+    (put("fc", "type", "Conv1d"), "node 'fc', field 'stride'", "of this Conv1d is missing"),
     (put("fc", "type", 3), "node 'fc'", "a text 'type'"),
     (drop("node/nodes/fc/type"), "node 'fc'", "a text 'type'"),
     (drop("node/nodes/lif/tau"), "node 'lif', field 'tau'", "missing"),
@@ -155,20 +156,27 @@ TABLE: list[tuple[Callable[[h5py.File], None], str, str]] = [
     (edges(removed=(2,)), "node '", "nothing leads to it|leads nowhere"),
     (edges(removed=(0,)), "node '", "nothing leads to it|leads nowhere"),
     (edges(removed=(6,)), "node '", "nothing leads to it|leads nowhere"),
-    (edges(("lif", "fc")), "", "'fc' -> 'lif' -> 'fc' form a loop|'lif' -> 'fc' -> 'lif' form a loop"),
-    (edges(("lif", "lif")), "", "'lif' -> 'lif' form a loop"),
-    (edges(("if", "fc")), "node 'fc'", "Affine nodes that sum several others"),
+    (edges(("lif", "fc")), "node 'fc'", "it has shape (27,), but 'lif' delivers (4,)"),
+    (edges(("fc", "fc")), "", "'fc' -> 'fc' form a loop without memory"),
+    (edges(("pool", "conv")), "node 'conv'", "it has shape (2, 6, 6), but 'pool' delivers (3, 3, 3)"),
+    (edges(("flat", "pool")), "", "form a loop without memory"),
+    (edges(("if", "fc")), "node 'fc'", "'if' delivers (3, 6, 6)|'flat' delivers (27,)"),
     (edges(("fc", "output"), removed=(5, 6)), "node 'lif'", "nothing leads to it|leads nowhere"),
-    (edges(("if", "output")), "node 'output'", "nodes that sum several"),
+    (edges(("if", "output")), "node 'output'", "it has shape (4,), but 'if' delivers (3, 6, 6)"),
     (edges(("output", "lif")), "node 'output'", "leave it"),
     (edges(("if", "input")), "node 'input'", "cannot receive"),
     (edges(("if", "lif")), "node 'lif'", "'if' delivers (3, 6, 6)"),
     (node("lost", "Input", shape=[3]), "node 'lost'", "leads nowhere"),
-    (both(node("spare", "LI", tau=1.0, r=1.0, v_leak=0.0), edges(("fc", "spare"))), "node 'spare'", "'LI'"),
+    (both(node("spare", "LI", tau=1.0, r=1.0, v_leak=0.0), edges(("fc", "spare"))), "node 'spare'", "leads nowhere"),
     (
-        both(drop("node/nodes/lif"), edges(("fc", "output"), removed=(5, 6))),
-        "node 'output'",
-        "'fc', which is no neuron",
+        both(node("late", "Delay", delay=-1.0), edges(("fc", "late"), ("late", "lif"), removed=(5,))),
+        "node 'late'",
+        "neg",
+    ),
+    (
+        both(node("late", "Delay", delay=1e9), edges(("fc", "late"), ("late", "lif"), removed=(5,))),
+        "node 'late'",
+        "1e+13",
     ),
     # The file as a whole
     (drop("node"), "", "not a NIR file"),
@@ -230,9 +238,10 @@ def test_scale_is_a_diagonal(tmp_path: Path) -> None:
     path = tmp_path / "net.nir"
     lif = nir.LIF(np.ones(3), np.ones(3), np.zeros(3), np.ones(3))
     nir.write(path, nir.NIRGraph.from_list(nir.Scale(np.array([2.0, 0.0, 3.0])), lif))
-    op = read(path).projections[0].ops[0]
-    assert op.weight.toarray().tolist() == [[2, 0, 0], [0, 0, 0], [0, 0, 3]]
-    assert op.weight.nnz == 2
+    projection = read(path).projections[0]
+    assert projection.ops[0].scale.tolist() == [2, 0, 3]
+    assert matrix(projection.ops[0], (3,)).toarray().tolist() == [[2, 0, 0], [0, 0, 0], [0, 0, 3]]
+    assert matrix(projection.ops[0], (3,)).nnz == 2
 
 
 def ours(path: Path) -> Path:
@@ -275,7 +284,7 @@ def entry(name: str, value: Any) -> Callable[[h5py.File], None]:
     ("change", "says"),
     [
         (entry("metadata/snnc", 1), "must be a group"),
-        (entry("metadata/snnc/format", 2), "format 2"),
+        (entry("metadata/snnc/format", 1), "format 1"),
         (entry("metadata/snnc/format", None), "'format'"),
         (entry("metadata/snnc/format", "one"), "'format'"),
         (entry("metadata/snnc/dt", None), "'dt'"),
@@ -326,7 +335,7 @@ def test_metadata_of_others_are_passed_over(path: Path) -> None:
     with h5py.File(path, "r+") as file:
         file["node/metadata/dt"] = 3.0
         file["node/nodes/lif/metadata/colour"] = "red"
-    assert read(path, dt=1.0).dt == 1.0
+    assert read(path, Reading(dt=1.0)).dt == 1.0
 
 
 @pytest.mark.parametrize("kind", ["flip", "cut", "noise", "swap"])

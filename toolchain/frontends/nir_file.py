@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from snnc.errors import InputError
-from snnc.frontends.hdf5 import Tree, read_tree
+from snnc.frontends.hdf5 import Tree
 
 # Our own hints live under this key of the metadata of the graph and of nodes.
 METADATA = "snnc"
@@ -27,13 +26,15 @@ _LARGEST = 1 << 20
 class Node:
     """One node: its type, its fields and our hints on it.
 
-    where: file and name, for messages. Every accessor raises InputError with file, node and field.
+    where: file and name, for messages. inner: it belongs to a graph inside the graph. Every accessor raises
+    InputError with file, node and field.
     """
 
     where: str
     type: str
     fields: Mapping[str, Any]
     hints: Mapping[str, Any]
+    inner: bool = False
 
     def error(self, message: str, field: str = "", fix: str = "") -> InputError:
         where = f"{self.where}, field '{field}'" if field else self.where
@@ -74,29 +75,30 @@ class Node:
 
 
 @dataclass(frozen=True, eq=False)
-class Graph:
+class NodeGraph:
     """A NIR graph whose edges join nodes that exist, none twice.
 
     nodes: alphabetical, as HDF5 gives them. edges: (from, to), in the order of the file.
-    hints: our metadata of the graph, empty in files of others.
+    hints: our metadata of the graph, empty in files of others. The nodes of a graph inside stand among the others
+    under the names ``graph/node``; its Input and Output are `inner`. depth: graphs around this one.
     """
 
     where: str
     nodes: Mapping[str, Node]
     edges: tuple[tuple[str, str], ...]
     hints: Mapping[str, Any]
+    depth: int = 0
 
 
-def load(path: Path) -> Graph:
-    """The graph in the NIR file `path`; InputError for anything else."""
-    root = read_tree(path).get("node")
-    where = str(path)
+def graph(tree: Tree, where: str) -> NodeGraph:
+    """The graph in the tree of a NIR file; InputError for anything else. where: the file."""
+    root = tree.get("node")
     if not isinstance(root, dict):
         raise InputError("there is no group /node: this is not a NIR file", where=where)
     kind = root.get("type")
     if isinstance(kind, str) and kind != "NIRGraph":
         raise InputError(f"it holds a single node of type '{kind}', not a graph", where=where)
-    return _graph(root, where)
+    return _Loader(where).graph(root, ())
 
 
 def describe(value: Any) -> str:
@@ -108,32 +110,68 @@ def describe(value: Any) -> str:
     return "a group"
 
 
-def _graph(group: Tree, where: str) -> Graph:
-    for key in ("nodes", "edges", "type"):
-        if key not in group:
-            raise InputError(
-                f"the graph has no '{key}': the program that wrote it did not finish",
-                where=where,
-                fix="export the network again",
-            )
-    for key in group:
-        if key not in ("nodes", "edges", "type", "metadata"):
-            raise InputError(f"the graph has an unknown entry '{key}'", where=where)
-    nodes = group["nodes"]
-    if not isinstance(nodes, dict) or not nodes:
-        raise InputError("the graph has no nodes", where=where)
-    loaded = {name: _node(fields, f"{where}: node '{name}'") for name, fields in nodes.items()}
-    edges = _edges(group["edges"], loaded, where)
-    return Graph(where, loaded, edges, _hints(group, where))
+@dataclass(frozen=True)
+class _Loader:
+    """Reads graphs within graphs. A path is the names of the nodes that lead to a graph."""
+
+    file: str
+
+    def place(self, path: tuple[str, ...]) -> str:
+        return f"{self.file}: node '{'/'.join(path)}'" if path else self.file
+
+    def graph(self, group: Tree, path: tuple[str, ...]) -> NodeGraph:
+        where = self.place(path)
+        for key in ("nodes", "edges", "type"):
+            if key not in group:
+                raise InputError(
+                    f"the graph has no '{key}': the program that wrote it did not finish",
+                    where=where,
+                    fix="export the network again",
+                )
+        for key in group:
+            if key not in ("nodes", "edges", "type", "metadata"):
+                raise InputError(f"the graph has an unknown entry '{key}'", where=where)
+        nodes = group["nodes"]
+        if not isinstance(nodes, dict) or not nodes:
+            raise InputError("the graph has no nodes", where=where)
+        edges = _edges(group["edges"], nodes, where)
+        loaded: dict[str, Node] = {}
+        inside: dict[str, NodeGraph] = {}
+        for name, fields in nodes.items():
+            here = (*path, name)
+            node = _node(fields, self.place(here), inner=bool(path))
+            if node.type == "NIRGraph":
+                inside[name] = self.graph(fields, here)
+                loaded |= inside[name].nodes
+            else:
+                loaded["/".join(here)] = node
+        joined = [edge for graph in inside.values() for edge in graph.edges]
+        for pre, post in edges:
+            source = _end(inside[pre], "Output") if pre in inside else "/".join((*path, pre))
+            target = _end(inside[post], "Input") if post in inside else "/".join((*path, post))
+            joined.append((source, target))
+        return NodeGraph(where, loaded, tuple(joined), _hints(group, where), len(path))
 
 
-def _node(fields: Any, where: str) -> Node:
+def _end(graph: NodeGraph, kind: str) -> str:
+    """The one Input or Output through which an edge enters or leaves a graph inside."""
+    ends = [n for n, node in graph.nodes.items() if node.type == kind and n.count("/") == graph.depth]
+    if len(ends) != 1:
+        what = f"several {kind}s ({', '.join(ends)}), and an edge does not say which it means"
+        raise InputError(
+            f"this graph has {what if ends else f'no {kind}, but an edge needs one'}",
+            where=graph.where,
+            fix=f"give it one {kind}",
+        )
+    return ends[0]
+
+
+def _node(fields: Any, where: str, *, inner: bool) -> Node:
     if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
         raise InputError("a node must be a group with a text 'type'", where=where)
-    if fields["type"] == "NIRGraph":
-        _graph(fields, where)
     hints = _hints(fields, where)
-    return Node(where, fields["type"], {k: v for k, v in fields.items() if k not in ("type", "metadata")}, hints)
+    rest = {k: v for k, v in fields.items() if k not in ("type", "metadata")}
+    return Node(where, fields["type"], rest, hints, inner)
 
 
 def _hints(group: Tree, where: str) -> Mapping[str, Any]:
@@ -144,7 +182,7 @@ def _hints(group: Tree, where: str) -> Mapping[str, Any]:
     return hints
 
 
-def _edges(value: Any, nodes: Mapping[str, Node], where: str) -> tuple[tuple[str, str], ...]:
+def _edges(value: Any, nodes: Mapping[str, Any], where: str) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, np.ndarray) or not value.size:
         raise InputError("the graph has no edges", where=where, fix="export the network again")
     if value.dtype != object or value.ndim != 2 or value.shape[1] != 2:

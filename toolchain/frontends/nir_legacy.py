@@ -1,31 +1,38 @@
-"""NIR files of 2023, which carry a batch axis of length one through all shapes.
+"""Variants of a graph whose shapes carry a batch axis that NIR does not have.
 
-Their inputs, outputs and neurons have shapes (1, ...), and Flatten counts axes from
-behind the batch. Here the axis is removed, so that only one schema is read further on.
+Files of 2023 have a leading axis of length one in all shapes, and their Flatten counts axes from
+behind it; norse to this day writes the batch of its example into the Input alone. A graph that
+does not fit together as it stands may do so without these axes.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from snnc.frontends.nir_file import Graph, Node
+from snnc.frontends.nir_file import Node, NodeGraph
 from snnc.frontends.nir_nodes import NEURON_TYPES
 
+ENDS = ("Input", "Output")
 
-def without_batch_axis(graph: Graph, notes: list[str]) -> Graph:
-    """`graph`, less its batch axis if it has one, which is then noted; files by snnc have none."""
-    inputs = [n for n in graph.nodes.values() if n.type == "Input"]
-    neurons = [n for n in graph.nodes.values() if n.type in NEURON_TYPES]
-    shapes = [_shape(n.fields.get("shape")) for n in inputs]
-    shapes += [np.shape(v) for n in neurons for v in n.fields.values() if np.ndim(v)]
-    # An image of one channel is (1, rows, columns): three axes never hold a batch axis.
-    if graph.hints or not inputs or not all(len(s) in (2, 4) and s[0] == 1 for s in shapes):
-        return graph
-    notes.append("the shapes in this file have a leading batch axis, as in NIR files of 2023; it was dropped")
-    return dataclasses.replace(graph, nodes={name: _strip(node) for name, node in graph.nodes.items()})
+
+def without_batch_axis(graph: NodeGraph) -> Iterator[tuple[NodeGraph, str]]:
+    """Graphs to try instead of `graph`, each with a sentence on what was dropped."""
+    nodes = graph.nodes.values()
+    inputs = [_shape(n.fields.get("shape")) for n in nodes if n.type == "Input"]
+    neurons = [np.shape(v) for n in nodes if n.type in NEURON_TYPES for v in n.fields.values() if np.ndim(v)]
+    if inputs and all(len(s) > 1 and s[0] == 1 for s in inputs + neurons):
+        yield _changed(graph, _strip_all), "the shapes have a leading batch axis, as in files of 2023; it was dropped"
+    if inputs and all(len(s) > 1 for s in inputs):
+        text = "Input and Output have a leading batch axis, as norse writes it; it was dropped"
+        yield _changed(graph, _strip_end), text
+
+
+def _changed(graph: NodeGraph, strip: Any) -> NodeGraph:
+    return dataclasses.replace(graph, nodes={name: strip(node) for name, node in graph.nodes.items()})
 
 
 def _shape(value: Any) -> tuple[int, ...]:
@@ -34,11 +41,17 @@ def _shape(value: Any) -> tuple[int, ...]:
     return ()
 
 
-def _strip(node: Node) -> Node:
+def _strip_end(node: Node) -> Node:
+    if node.type in ENDS and len(_shape(node.fields.get("shape"))) > 1:
+        return dataclasses.replace(node, fields={**node.fields, "shape": node.fields["shape"][1:]})
+    return node
+
+
+def _strip_all(node: Node) -> Node:
+    if node.type in ENDS:
+        return _strip_end(node)
     fields = dict(node.fields)
-    if node.type in ("Input", "Output") and len(_shape(fields.get("shape"))) > 1:
-        fields["shape"] = fields["shape"][1:]
-    elif node.type in NEURON_TYPES:
+    if node.type in NEURON_TYPES:
         fields = {k: v[0] if np.ndim(v) else v for k, v in fields.items()}
     elif node.type == "Flatten":
         start = fields.get("start_dim")

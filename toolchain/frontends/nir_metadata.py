@@ -5,9 +5,11 @@ nodes (HDF5 sorts names). We write them as plain values, so that any reader of N
 passes over them and ours restores the network exactly:
 
 on the graph      format, name, dt; populations (node, name): forward order;
-                  projections (name, bits): in the order of the edges into neurons,
-                  bits 0 for float; extra: free text and numbers about the network
-on a neuron       reset, compare
+                  projections (name, bits, bias_start): in the order of the edges into
+                  populations, bits 0 for float; extra: free text and numbers about the
+                  network
+on a neuron       the fields of snnc.network.Semantics
+on a Scale        sum, where it is of ones and stands for a population that only adds
 on weights        mask (bits of numpy.packbits) with mask_shape, only where some are
                   zero; bias False on a Conv2d without one
 on a Flatten      inserted, where the network needs none but the types of NIR do
@@ -16,18 +18,16 @@ on a Flatten      inserted, where the network needs none but the types of NIR do
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from snnc.errors import InputError
-from snnc.frontends.nir_file import METADATA, Graph, Node, describe
+from snnc.frontends.nir_file import METADATA, Node, NodeGraph, describe
 from snnc.network import Network, Semantics
 
-FORMAT = 1
-RESETS = ("zero", "value", "subtract")
-COMPARES = (">", ">=")
+FORMAT = 2
 
 Extra = Mapping[str, str | float]
 
@@ -36,14 +36,14 @@ Extra = Mapping[str, str | float]
 class Hints:
     """The metadata of a graph that snnc wrote.
 
-    populations: node -> name, in forward order. projections: (name, bits), in the order of the
-    edges that end in neurons. extra: see :func:`snnc.frontends.nir_writer.write`.
+    populations: node -> name, in forward order. projections: (name, bits, bias_start), in the order of the
+    edges that end in populations. extra: see :func:`snnc.frontends.nir_writer.write`.
     """
 
     name: str
     dt: float
     populations: dict[str, str]
-    projections: tuple[tuple[str, int | None], ...]
+    projections: tuple[tuple[str, int | None, int], ...]
     extra: dict[str, str | float]
 
 
@@ -57,6 +57,7 @@ def graph_metadata(network: Network, nodes: list[str], extra: Extra) -> dict[str
         "projections": {
             "name": [p.name for p in network.projections],
             "bits": np.array([p.bits or 0 for p in network.projections], np.int64),
+            "bias_start": np.array([p.bias_start for p in network.projections], np.int64),
         },
     }
     # HDF5 lays out a file in the order of writing: sorted, equal content gives equal bytes.
@@ -64,7 +65,7 @@ def graph_metadata(network: Network, nodes: list[str], extra: Extra) -> dict[str
     return {METADATA: hints | ({"extra": plain} if plain else {})}
 
 
-def graph_hints(graph: Graph) -> Hints | None:
+def graph_hints(graph: NodeGraph) -> Hints | None:
     """The hints in a graph, or None where there are none; InputError where they are damaged."""
     if not graph.hints:
         return None
@@ -79,36 +80,41 @@ def graph_hints(graph: Graph) -> Hints | None:
     tree.only("format", "name", "dt", "populations", "projections", "extra")
     populations, projections = tree.group("populations"), tree.group("projections")
     populations.only("node", "name")
-    projections.only("name", "bits")
+    projections.only("name", "bits", "bias_start")
     nodes, names = populations.texts("node"), populations.texts("name")
     labels, bits = projections.texts("name"), projections.numbers("bits")
-    if not len(nodes) == len(names) == len(set(nodes)) == len(set(names)) or len(labels) != len(bits):
+    starts = projections.numbers("bias_start")
+    if not len(nodes) == len(names) == len(set(nodes)) == len(set(names)) or not len(labels) == len(bits) == len(
+        starts
+    ):
         raise InputError("the lists of populations or projections do not match", where=tree.where)
     if any(b < 0 or b > 64 or b != int(b) for b in bits):
         raise InputError(f"widths must be whole numbers of bits, got {bits}", where=projections.where)
+    if any(s < 0 or s > 1 << 20 or s != int(s) for s in starts):
+        raise InputError(f"biases must start at whole steps, got {starts}", where=projections.where)
     return Hints(
         name=tree.text("name"),
         dt=tree.number("dt"),
         populations=dict(zip(nodes, names, strict=True)),
-        projections=tuple((n, int(b) or None) for n, b in zip(labels, bits, strict=True)),
+        projections=tuple((n, int(b) or None, int(s)) for n, b, s in zip(labels, bits, starts, strict=True)),
         extra=tree.group("extra").plain() if "extra" in graph.hints else {},
     )
 
 
 def neuron_metadata(semantics: Semantics) -> dict[str, Any]:
     """Metadata of a neuron node."""
-    return {METADATA: {"reset": semantics.reset, "compare": semantics.compare}}
+    return {METADATA: asdict(semantics)}
 
 
 def neuron_hints(node: Node) -> Semantics | None:
-    """How a neuron resets and compares, or None where its node does not say."""
+    """The semantics that a neuron states, or None where its node does not say."""
     if not node.hints:
         return None
     tree = _Checked(node.hints, f"{node.where}, metadata")
-    reset, compare = tree.text("reset"), tree.text("compare")
-    if reset not in RESETS or compare not in COMPARES:
-        raise InputError(f"unknown reset '{reset}' or comparison '{compare}'", where=tree.where)
-    return Semantics(reset, compare)
+    try:
+        return Semantics(**{field.name: tree.text(field.name) for field in fields(Semantics)})
+    except InputError as error:
+        raise InputError(error.message, where=tree.where) from None
 
 
 @dataclass(frozen=True)

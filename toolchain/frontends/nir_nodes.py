@@ -1,4 +1,4 @@
-"""Every kind of NIR node that snnc knows, in both directions.
+"""Every kind of NIR node, in both directions.
 
 To add a kind of operation, write its reader, put it into :data:`NODES` and give
 :func:`write_op` a case; a neuron model needs one line in :data:`NEURON_TYPES`.
@@ -8,7 +8,7 @@ Equations and field names are those of nir 1.0 (https://neuroir.org/docs/primiti
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,61 +17,50 @@ import numpy as np
 from scipy import sparse
 
 from snnc.errors import InputError
+from snnc.frontends.graph import Input, Neuron, Output, Part, Wire
 from snnc.frontends.nir_file import Node
+from snnc.frontends.notes import Notes
 from snnc.network import NEURONS, Population
-from snnc.ops import Conv2d, Flatten, Linear, Op, Pair, Pool2d, Shape, canonical
+from snnc.ops import Conv1d, Conv2d, Delay, Flatten, Linear, Op, Pair, Pool2d, Scale, Shape, canonical, same_padding
 
 # NIR's name of a neuron model -> ours.
-NEURON_TYPES = {"IF": "if", "LIF": "lif", "CubaLIF": "cuba_lif"}
-# Fields that NIR lets a file omit, and what then holds.
+NEURON_TYPES = {
+    "Threshold": "threshold",
+    "I": "i",
+    "LI": "li",
+    "CubaLI": "cuba_li",
+    "IF": "if",
+    "LIF": "lif",
+    "CubaLIF": "cuba_lif",
+}
+# Fields that files of older schemas lack, and what then holds.
 DEFAULTS = {"v_reset": 0.0, "w_in": 1.0}
-# Kinds that NIR has and snnc does not take yet.
-UNSUPPORTED = ("Conv1d", "CubaLI", "Delay", "I", "LI", "NIRGraph", "Threshold")
+# Steps of a delay beyond this are damage, and would cost memory.
+LONGEST = 1 << 20
 
 
 @dataclass(frozen=True)
-class Input:
-    """Spikes come in here."""
+class Context:
+    """What a node is read in: the step in seconds, and where assumptions go."""
 
-    shape: Shape
-
-
-@dataclass(frozen=True)
-class Output:
-    """Spikes are read out here; shape None where the file leaves it open."""
-
-    shape: Shape | None
-
-
-@dataclass(frozen=True, eq=False)
-class Neuron:
-    """neuron: a key of NEURONS. params: float64, all of one shape, or 0-d for all neurons alike."""
-
-    neuron: str
-    params: Mapping[str, np.ndarray]
-
-
-Part = Input | Output | Neuron | Op
+    dt: float
+    notes: Notes
 
 
 @dataclass(frozen=True)
 class NodeType:
     """How one kind of node is read: required and optional fields, and our hints on it."""
 
-    read: Callable[[Node], Part]
+    read: Callable[[Node, Context], Part]
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     hints: tuple[str, ...] = field(default=())
 
 
-def read_node(node: Node) -> Part:
+def read_node(node: Node, context: Context) -> Part:
     """What a node means, checked as far as possible without its neighbours."""
     if node.type not in NODES:
-        known = node.type in UNSUPPORTED
-        raise node.error(
-            f"nodes of type '{node.type}' are not supported yet" if known else f"unknown node type '{node.type}'",
-            fix=f"supported are {', '.join(NODES)}",
-        )
+        raise node.error(f"unknown node type '{node.type}'", fix=f"known are {', '.join(NODES)} and NIRGraph")
     kind = NODES[node.type]
     for name in kind.required:
         if name not in node.fields:
@@ -82,25 +71,7 @@ def read_node(node: Node) -> Part:
     for name in node.hints:
         if name not in kind.hints:
             raise node.error(f"unknown metadata '{name}' on a {node.type}", "metadata")
-    return kind.read(node)
-
-
-def fit(op: Op, shape: Shape) -> Shape:
-    """Shape after `op` on values of `shape` by the rules of NIR, or InputError.
-
-    Stricter than :func:`snnc.ops.output_shape`: NIR flattens only where a Flatten says so.
-    """
-    if isinstance(op, Linear) and len(shape) != 1:
-        raise InputError(f"a linear node takes a vector but receives shape {shape}", fix="put a Flatten before it")
-    if isinstance(op, Flatten):
-        rank = len(shape)
-        if not (-rank <= op.start < rank and -rank <= op.end < rank) or op.start % rank > op.end % rank:
-            raise InputError(f"axes {op.start} to {op.end} do not exist in shape {shape}")
-    if isinstance(op, Pool2d) and len(shape) == 3:
-        for size, kernel, padding in zip(shape[1:], op.kernel, op.padding, strict=True):
-            if padding > min(kernel // 2, size) or kernel > size + 2 * padding:
-                raise InputError(f"a window of {kernel} with padding {padding} does not suit {size} rows or columns")
-    return op.output_shape(shape)
+    return kind.read(node, context)
 
 
 def check_declared(node: Node, shape: Shape) -> None:
@@ -110,26 +81,17 @@ def check_declared(node: Node, shape: Shape) -> None:
             raise node.error(f"is {node.integers(name, 1)}, but the node receives values of shape {shape}", name)
 
 
-def check_neuron(population: Population) -> None:
-    """InputError where a reset cannot be what it is called, or leaves the membrane above the threshold."""
-    if population.neuron == "input":
-        return
-    where = f"layer '{population.name}'"
-    v_reset, threshold = population.params["v_reset"], population.params["v_threshold"]
-    reset = population.semantics.reset
-    if reset == "zero" and np.any(v_reset):
-        raise InputError("reset 'zero' contradicts its v_reset", where=where, fix="use reset 'value'")
-    if not np.all(threshold > (v_reset if reset == "value" else 0)):
-        raise InputError("v_threshold is not above the reset: such a neuron never stops spiking", where=where)
-
-
-def write_op(op: Op, shape: Shape) -> nir.NIRNode:
+def write_op(op: Op, shape: Shape, dt: float) -> nir.NIRNode:
     """The NIR node of `op` on values of `shape`; a convolution without bias gets one of zeros."""
     match op:
-        case Linear(weight, None):
-            return nir.Linear(weight.toarray())
-        case Linear(weight, bias):
-            return nir.Affine(weight.toarray(), bias)
+        case Linear(_, bias):
+            weight = _dense(op)
+            if bias is None:
+                return nir.Linear(weight)
+            return nir.Affine(weight, bias.reshape(weight.shape[:-1]))
+        case Conv1d(weight, bias):
+            bias = np.zeros(len(weight), weight.dtype) if bias is None else bias
+            return nir.Conv1d(shape[1], weight, op.stride, op.padding, op.dilation, op.groups, bias)
         case Conv2d(weight, bias):
             bias = np.zeros(len(weight), weight.dtype) if bias is None else bias
             return nir.Conv2d(shape[1:], weight, op.stride, op.padding, op.dilation, op.groups, bias)
@@ -138,12 +100,21 @@ def write_op(op: Op, shape: Shape) -> nir.NIRNode:
             return pool(np.array(kernel), np.array(stride), np.array(padding))
         case Flatten(start, end):
             return nir.Flatten({"input": np.array(shape)}, start, end)
+        case Scale(scale):
+            return nir.Scale(scale)
+        case Delay(steps):
+            return nir.Delay(steps * dt)
 
 
 def write_neuron(population: Population) -> nir.NIRNode:
-    """The NIR node of a population, parameters in float64; InputError for models that NIR lacks."""
+    """The NIR node of a population, parameters in float64; InputError for models that NIR lacks.
+
+    A sum is written as a scale of ones.
+    """
     if population.neuron == "input":
         return nir.Input(np.array(population.shape))
+    if population.neuron == "sum":
+        return nir.Scale(np.ones(population.shape))
     for name, neuron in NEURON_TYPES.items():
         if neuron == population.neuron:
             return getattr(nir, name)(**{k: np.asarray(v, float) for k, v in population.params.items()})
@@ -156,19 +127,35 @@ def write_neuron(population: Population) -> nir.NIRNode:
 
 def op_hints(op: Op) -> dict[str, Any]:
     """What NIR cannot say about an operation: which weights are absent, and that there is no bias."""
-    if not isinstance(op, Linear | Conv2d):
+    if not isinstance(op, Linear | Conv1d | Conv2d):
         return {}
-    hints: dict[str, Any] = {"bias": False} if isinstance(op, Conv2d) and op.bias is None else {}
-    weight = op.weight.toarray() if isinstance(op, Linear) else op.weight
+    hints: dict[str, Any] = {"bias": False} if not isinstance(op, Linear) and op.bias is None else {}
+    weight = _dense(op) if isinstance(op, Linear) else op.weight
     if not np.all(weight):
         hints |= {"mask": np.packbits(weight != 0), "mask_shape": np.array(weight.shape)}
     return hints
 
 
-def _neuron(node: Node) -> Neuron:
+def _dense(op: Linear) -> np.ndarray:
+    """The weight as NIR stores it: (*lead, outputs, inputs), zeros where there is no synapse."""
+    places = math.prod(op.lead)
+    rows, columns = op.weight.shape[0] // places, op.weight.shape[1] // places
+    weight = np.zeros((places, rows, columns), op.weight.dtype)
+    entries = op.weight.tocoo()
+    weight[entries.row // rows, entries.row % rows, entries.col % columns] = entries.data
+    return weight.reshape(*op.lead, rows, columns)
+
+
+def _neuron(node: Node, context: Context) -> Neuron:
     neuron = NEURON_TYPES[node.type]
     params: dict[str, np.ndarray] = {}
     for name in NEURONS[neuron]:
+        if name not in node.fields:
+            context.notes.assume(
+                f"{name} is missing, as in older schemas, and taken as {DEFAULTS[name]:g}",
+                node.where,
+                fix="export the network with a recent nir",
+            )
         value = node.array(name) if name in node.fields else np.array(DEFAULTS[name])
         if name.startswith("tau") and not np.all(value > 0):
             raise node.error(f"must be positive (seconds), got {value.min():g}", name)
@@ -176,14 +163,20 @@ def _neuron(node: Node) -> Neuron:
     shapes = {v.shape: k for k, v in params.items() if v.ndim}
     if len(shapes) > 1:
         raise node.error("its parameters differ in shape: " + ", ".join(f"{k} {s}" for s, k in shapes.items()))
+    if not shapes:
+        context.notes.assume(
+            "the parameters have no shape and are taken for all neurons alike",
+            node.where,
+            fix="give every parameter the shape of the layer",
+        )
     return Neuron(neuron, params)
 
 
-def _weight(node: Node, rank: int) -> np.ndarray:
+def _weight(node: Node, least: int, most: int) -> np.ndarray:
     """The weights, which must be zero wherever the mask in our metadata says that no synapse is."""
     weight = node.array("weight")
-    if weight.ndim != rank or not weight.size:
-        raise node.error(f"must have {rank} axes, got shape {weight.shape}", "weight")
+    if not least <= weight.ndim <= most or not weight.size:
+        raise node.error(f"must have {least} axes, got shape {weight.shape}", "weight")
     if "mask" not in node.hints:
         return weight
     mask, shape = node.hints["mask"], node.hints.get("mask_shape")
@@ -201,10 +194,13 @@ def _weight(node: Node, rank: int) -> np.ndarray:
     return weight
 
 
-def _bias(node: Node, count: int) -> np.ndarray | None:
+def _bias(node: Node, shape: Shape, context: Context) -> np.ndarray | None:
+    if "bias" not in node.fields:
+        context.notes.assume("there is no bias in the file, and none is taken", node.where, fix="write a bias of zeros")
+        return None
     bias = node.array("bias")
-    if bias.shape != (count,):
-        raise node.error(f"must have shape ({count},) as the weight has {count} outputs, got {bias.shape}", "bias")
+    if bias.shape != shape:
+        raise node.error(f"must have shape {shape} as the weight has so many outputs, got {bias.shape}", "bias")
     if "bias" not in node.hints:
         return bias
     if np.any(bias):
@@ -212,79 +208,132 @@ def _bias(node: Node, count: int) -> np.ndarray | None:
     return None
 
 
-def _linear(node: Node) -> Linear:
-    return Linear(canonical(_weight(node, 2)))
+def _linear(node: Node, context: Context) -> Linear:
+    weight = _weight(node, 2, 8)
+    bias = _bias(node, weight.shape[:-1], context) if node.type == "Affine" else None
+    lead = weight.shape[:-2]
+    if not lead:
+        return Linear(canonical(weight), bias)
+    blocks = sparse.block_diag(list(weight.reshape(-1, *weight.shape[-2:])), format="csr")
+    return Linear(canonical(blocks), None if bias is None else bias.ravel(), lead)
 
 
-def _affine(node: Node) -> Linear:
-    weight = _weight(node, 2)
-    return Linear(canonical(weight), _bias(node, len(weight)))
+def _conv1d(node: Node, context: Context) -> Conv1d:
+    weight = _weight(node, 3, 3)
+    stride, dilation, groups = node.integer("stride", 1), node.integer("dilation", 1), _groups(node, weight)
+    if isinstance(node.fields["padding"], str):
+        weight, (padding,) = _named_padding(node, weight, (stride,), (dilation,))
+    else:
+        padding = node.integer("padding", 0)
+    return Conv1d(weight, _bias(node, weight.shape[:1], context), stride, padding, dilation, groups)
 
 
-def _scale(node: Node) -> Linear:
-    scale = node.array("scale")
-    if scale.ndim != 1:
-        raise node.error(f"only a vector can be scaled, got shape {scale.shape}", "scale")
-    return Linear(canonical(sparse.diags_array(scale)))
+def _conv2d(node: Node, context: Context) -> Conv2d:
+    weight = _weight(node, 4, 4)
+    stride, dilation, groups = node.pair("stride", 1), node.pair("dilation", 1), _groups(node, weight)
+    padding: Pair
+    if isinstance(node.fields["padding"], str):
+        weight, (rows, columns) = _named_padding(node, weight, stride, dilation)
+        padding = rows, columns
+    else:
+        padding = node.pair("padding", 0)
+    return Conv2d(weight, _bias(node, weight.shape[:1], context), stride, padding, dilation, groups)
 
 
-def _conv2d(node: Node) -> Conv2d:
-    weight = _weight(node, 4)
-    stride, dilation, groups = node.pair("stride", 1), node.pair("dilation", 1), node.integer("groups", 1)
+def _groups(node: Node, weight: np.ndarray) -> int:
+    groups = node.integer("groups", 1)
     if len(weight) % groups:
         raise node.error(f"{groups} groups do not divide {len(weight)} output channels", "groups")
-    return Conv2d(
-        weight, _bias(node, len(weight)), stride, _padding(node, weight.shape[2:], stride, dilation), dilation, groups
-    )
+    return groups
 
 
-def _padding(node: Node, kernel: Shape, stride: Pair, dilation: Pair) -> Pair:
+def _named_padding(
+    node: Node, weight: np.ndarray, stride: tuple[int, ...], dilation: tuple[int, ...]
+) -> tuple[np.ndarray, list[int]]:
     value = node.fields["padding"]
-    if not isinstance(value, str):
-        return node.pair("padding", 0)
-    rows, columns = (dilation[a] * (kernel[a] - 1) for a in (0, 1))
     if value == "valid":
-        return 0, 0
-    if value != "same" or stride != (1, 1) or rows % 2 or columns % 2:
-        raise node.error(
-            f"'{value}' padding of a {kernel[0]}x{kernel[1]} kernel with stride {stride} is not supported",
-            "padding",
-            fix="give the padding as numbers",
-        )
-    return rows // 2, columns // 2
+        return weight, [0] * len(stride)
+    if value != "same":
+        raise node.error(f"unknown padding '{value[:40]}'", "padding", fix="give the padding as numbers")
+    try:
+        return same_padding(weight, stride, dilation)
+    except InputError as error:
+        raise node.error(error.message, "padding", fix=error.fix) from None
 
 
-def _pool(kind: str) -> Callable[[Node], Pool2d]:
-    def read(node: Node) -> Pool2d:
+def _pool(kind: str) -> Callable[[Node, Context], Pool2d]:
+    def read(node: Node, context: Context) -> Pool2d:
         return Pool2d(kind, node.pair("kernel_size", 1), node.pair("stride", 1), node.pair("padding", 0))
 
     return read
 
 
-def _flatten(node: Node) -> Flatten:
+def _flatten(node: Node, context: Context) -> Flatten:
     return Flatten(node.integer("start_dim", -32), node.integer("end_dim", -32))
+
+
+def _scale(node: Node, context: Context) -> Scale | Neuron:
+    scale = node.array("scale")
+    if "sum" not in node.hints:
+        return Scale(scale)
+    if not np.all(scale == 1):
+        raise node.error("the metadata say that it only adds, but it scales", "scale")
+    return Neuron("sum", {})
+
+
+def _delay(node: Node, context: Context) -> Delay:
+    seconds = node.array("delay").astype(float)
+    if not np.all(seconds >= 0):
+        raise node.error(f"must not be negative (seconds), got {seconds.min():g}", "delay")
+    steps = seconds / context.dt
+    if not np.all(steps <= LONGEST):
+        raise node.error(f"spans up to {steps.max():g} steps of {context.dt:g} s", "delay", fix="check --dt")
+    whole = np.rint(steps)
+    # float32 keeps seven digits.
+    if not np.allclose(steps, whole, rtol=1e-6, atol=1e-6):
+        context.notes.assume(
+            f"delays are no whole steps of {context.dt:g} s and are rounded",
+            node.where,
+            fix="choose a step that divides them: --dt",
+        )
+    return Delay(whole.astype(np.int64))
+
+
+def _ends(kind: type[Input] | type[Output]) -> Callable[[Node, Context], Part]:
+    def read(node: Node, context: Context) -> Part:
+        shape = node.integers("shape", 1) if "shape" in node.fields else None
+        if node.inner:
+            return Wire(shape)
+        if shape is None and kind is Input:
+            raise node.error("the field 'shape' of this Input is missing", "shape")
+        return kind(shape)  # type: ignore[arg-type]
+
+    return read
 
 
 _WEIGHT_HINTS = ("mask", "mask_shape")
 _POOL_FIELDS = ("kernel_size", "stride", "padding")
-_CONV_FIELDS = ("weight", "stride", "padding", "dilation", "groups", "bias")
+_CONV_FIELDS = ("weight", "stride", "padding", "dilation", "groups")
+_NEURON_HINTS = ("reset", "compare", "when", "spikes", "floor", "start", "decay", "gain", "output", "arithmetic")
 
 NODES: dict[str, NodeType] = {
-    "Input": NodeType(lambda node: Input(node.integers("shape", 1)), ("shape",)),
-    "Output": NodeType(lambda n: Output(n.integers("shape", 1) if "shape" in n.fields else None), (), ("shape",)),
-    "Affine": NodeType(_affine, ("weight", "bias"), (), _WEIGHT_HINTS),
+    "Input": NodeType(_ends(Input), (), ("shape",)),
+    "Output": NodeType(_ends(Output), (), ("shape",)),
+    "Affine": NodeType(_linear, ("weight",), ("bias",), _WEIGHT_HINTS),
     "Linear": NodeType(_linear, ("weight",), (), _WEIGHT_HINTS),
-    "Scale": NodeType(_scale, ("scale",)),
-    "Conv2d": NodeType(_conv2d, _CONV_FIELDS, ("input_shape",), (*_WEIGHT_HINTS, "bias")),
+    "Scale": NodeType(_scale, ("scale",), (), ("sum",)),
+    "Conv1d": NodeType(_conv1d, _CONV_FIELDS, ("bias", "input_shape"), (*_WEIGHT_HINTS, "bias")),
+    "Conv2d": NodeType(_conv2d, _CONV_FIELDS, ("bias", "input_shape"), (*_WEIGHT_HINTS, "bias")),
     "SumPool2d": NodeType(_pool("sum"), _POOL_FIELDS),
     "AvgPool2d": NodeType(_pool("average"), _POOL_FIELDS),
     "Flatten": NodeType(_flatten, ("start_dim", "end_dim"), ("input_type",), ("inserted",)),
+    "Delay": NodeType(_delay, ("delay",)),
     **{
         name: NodeType(
             _neuron,
             tuple(p for p in NEURONS[neuron] if p not in DEFAULTS),
             tuple(p for p in NEURONS[neuron] if p in DEFAULTS),
-            ("reset", "compare"),
+            _NEURON_HINTS,
         )
         for name, neuron in NEURON_TYPES.items()
     },

@@ -4,8 +4,9 @@ The file is written by the `nir` package, which thereby also defines the schema,
 :func:`snnc.frontends.nir.read` gives back the identical network. Equal networks give
 equal bytes. What NIR cannot say goes into its metadata (:mod:`snnc.frontends.nir_metadata`).
 
-nir 1.0.8 mistypes convolutions with groups or with a kernel that is not square: files
-with these need ``nir.read(path, type_check=False)``. It reads all others with its check on.
+nir 1.0.8 mistypes convolutions with groups or with a kernel that is not square, and allows one
+edge into a node: files with these need ``nir.read(path, type_check=False)``. It reads all others with
+its check on.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ import numpy as np
 
 from snnc.errors import InputError, UsageError
 from snnc.files import atomic
+from snnc.frontends.graph import check_neuron, fit
 from snnc.frontends.hdf5 import DATASET_BYTES
 from snnc.frontends.nir_file import METADATA
 from snnc.frontends.nir_metadata import Extra, graph_metadata, neuron_metadata
-from snnc.frontends.nir_nodes import check_neuron, fit, op_hints, write_neuron, write_op
-from snnc.network import Network, Projection
-from snnc.ops import Conv2d, Flatten, Linear, Op, Shape
+from snnc.frontends.nir_nodes import op_hints, write_neuron, write_op
+from snnc.network import Network, Population, Projection
+from snnc.ops import Conv1d, Conv2d, Delay, Flatten, Linear, Op, Shape
 
 
 def write(network: Network, path: Path, *, extra: Extra | None = None) -> None:
@@ -63,23 +65,37 @@ class _Writer:
         _check_extra(extra)
         self._check_ends()
         for population in network.populations:
-            if not population.shape:
-                raise InputError("NIR has no scalar values", where=f"layer '{population.name}'", fix="use shape (1,)")
-            node = write_neuron(population)
-            check_neuron(population)
-            if population.neuron != "input":
-                node.metadata = neuron_metadata(population.semantics)
-            self.keys[population.name] = self._add(population.name, node)
+            self._populate(population)
         for projection in network.projections:
             self._project(projection)
         for name in network.outputs:
-            key = self._add("output", nir.Output(np.array(network[name].shape)))
-            self.edges.append((self.keys[name], key))
+            if not self._ends_in(name):
+                key = self._add("output", nir.Output(np.array(network[name].shape)))
+                self.edges.append((self.keys[name], key))
         if len(set(self.edges)) < len(self.edges):
             raise InputError("two projections without operations join the same populations", where=network.name)
         metadata = graph_metadata(network, list(self.keys.values()), extra)
         # Our reader types the graph; the check of nir 1.0.8 rejects valid convolutions.
         return nir.NIRGraph(self.nodes, self.edges, metadata, type_check=False)
+
+    def _populate(self, population: Population) -> None:
+        if not population.shape:
+            raise InputError("NIR has no scalar values", where=f"layer '{population.name}'", fix="use shape (1,)")
+        if self._ends_in(population.name):
+            node = nir.Output(np.array(population.shape))
+        else:
+            node = write_neuron(population)
+            check_neuron(population)
+            if population.neuron == "sum":
+                node.metadata = {METADATA: {"sum": True}}
+            elif population.neuron != "input":
+                node.metadata = neuron_metadata(population.semantics)
+        self.keys[population.name] = self._add(population.name, node)
+
+    def _ends_in(self, name: str) -> bool:
+        """Whether a population is a sum that is only read out, which in NIR is an Output with several edges."""
+        used = any(p.pre == name for p in self.network.projections)
+        return self.network[name].neuron == "sum" and name in self.network.outputs and not used
 
     def _check_ends(self) -> None:
         fed = {p.post for p in self.network.projections}
@@ -90,30 +106,23 @@ class _Writer:
                 raise InputError("nothing leads to it", where=where)
             if population.name not in used:
                 raise InputError("it leads nowhere, and is not read out", where=where)
-        rank = {p.name: k for k, p in enumerate(self.network.populations)}
-        for projection in self.network.projections:
-            where = f"projection '{projection.name}'"
-            if rank[projection.pre] >= rank[projection.post]:
-                raise InputError("recurrent projections cannot be written to NIR yet", where=where)
-            if projection.delay:
-                raise InputError("delays cannot be written to NIR yet", where=where)
 
     def _project(self, projection: Projection) -> None:
         where = f"projection '{projection.name}'"
         shape, end = self.network[projection.pre].shape, self.network[projection.post].shape
         last = self.keys[projection.pre]
-        for op in projection.ops:
-            if isinstance(op, Linear) and len(shape) != 1:
+        for op in self._with_delays(projection):
+            if isinstance(op, Linear) and len(shape) != 1 + len(op.lead):
                 last, shape = self._flatten(projection.name, last, shape)
             _check_weight(op, where)
             try:
                 reached = fit(op, shape)
             except InputError as error:
                 raise InputError(error.message, where=where, fix=error.fix) from None
-            node = write_op(op, shape)
+            node = write_op(op, shape, self.network.dt)
             hints = op_hints(op)
             node.metadata = {METADATA: hints} if hints else {}
-            weighted = isinstance(op, Linear | Conv2d)
+            weighted = isinstance(op, Linear | Conv1d | Conv2d)
             last = self._append(projection.name + ("" if weighted else f"_{type(op).__name__.lower()}"), node, last)
             shape = reached
         if shape != end:
@@ -122,10 +131,23 @@ class _Writer:
             last, shape = self._flatten(projection.name, last, shape)
         self.edges.append((last, self.keys[projection.post]))
 
+    def _with_delays(self, projection: Projection) -> tuple[Op, ...]:
+        """The operations, and in front the delay of the projection. What closes a loop is one step late without
+        any Delay; with one it is as late as that says, see :mod:`snnc.frontends.graph`."""
+        ops, shape = list(projection.ops), self.network[projection.pre].shape
+        backward = self.network.backward(projection)
+        if projection.delay:
+            return (Delay(np.full(shape, projection.delay + backward)), *ops)
+        delays = [(k, op) for k, op in enumerate(ops) if isinstance(op, Delay)]
+        if backward and delays:
+            k, first = delays[0]
+            ops[k] = Delay(first.steps + 1)
+        return tuple(ops)
+
     def _flatten(self, name: str, last: str, shape: Shape) -> tuple[str, Shape]:
         """Our linear operations take any shape, those of NIR need a Flatten before them."""
         op = Flatten()
-        node = write_op(op, shape)
+        node = write_op(op, shape, self.network.dt)
         node.metadata = {METADATA: {"inserted": True}}
         return self._append(f"{name}_flatten", node, last), fit(op, shape)
 
@@ -146,7 +168,7 @@ class _Writer:
 
 
 def _check_weight(op: Op, where: str) -> None:
-    if not isinstance(op, Linear | Conv2d):
+    if not isinstance(op, Linear | Conv1d | Conv2d):
         return
     for part in (op.weight, op.bias):
         if part is not None and part.dtype not in (np.float32, np.float64):

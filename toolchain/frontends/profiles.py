@@ -1,0 +1,95 @@
+"""What the frameworks mean by a NIR file: one profile each.
+
+NIR describes neurons in continuous time. A framework that reads or writes it has a step, a reset, an
+order of updates and a few habits, none of which the file tells. A profile states them, as
+:class:`snnc.network.Semantics` of each neuron and what becomes of recurrent biases. Where the meaning
+depends on the framework's class of neuron, so does the profile.
+
+Each is compared with the framework itself, spike for spike (``tests/differential``). Habits that
+contradict the file are not followed: that norse and sinabs ignore `r`, say, or that norse resets to 0
+whatever v_reset is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from snnc.errors import UsageError
+from snnc.frontends.graph import LoopBias
+from snnc.network import Semantics
+
+RESETS = ("zero", "subtract", "value")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The habits of one framework.
+
+    text: in a few words, for notes and documentation. semantics: (neuron model, whether it is in a loop) -> its
+    semantics; a reset of "value" means v_reset, which is 0 in most files. loop_bias: see graph.build.
+    dt: the step that its files imply, if they imply one.
+    """
+
+    text: str
+    semantics: Callable[[str, bool], Semantics]
+    loop_bias: LoopBias = "always"
+    dt: float | None = None
+
+
+def _same(semantics: Semantics) -> Callable[[str, bool], Semantics]:
+    return lambda neuron, looped: semantics
+
+
+def _spyx(neuron: str, looped: bool) -> Semantics:
+    """spyx.nn: LIF and IF subtract after the next leak; RCuBaLIF before it; CuBaLIF both times."""
+    when = "next" if neuron in ("if", "lif") else "now" if looped else "twice"
+    return Semantics("subtract", when=when, output="next")
+
+
+def _sinabs(neuron: str, looped: bool) -> Semantics:
+    """sinabs.layers: IAF as its NIR import builds it, with min_v_mem = -threshold; LIF without a minimum."""
+    floor = "threshold" if neuron == "if" else "none"
+    return Semantics("subtract", ">=", spikes="many", floor=floor, decay="exponential")
+
+
+PROFILES: dict[str, Profile] = {
+    "nir": Profile(
+        "forward Euler, spikes above v_threshold, reset to v_reset",
+        _same(Semantics("value")),
+    ),
+    "snntorch": Profile(
+        "reset by subtraction as with reset_delay=False",
+        _same(Semantics("subtract", when="recheck")),
+    ),
+    "norse": Profile(
+        "reset to v_reset, the membrane starts at v_leak, no recurrent bias in step 0",
+        _same(Semantics("value", start="leak")),
+        "late",
+    ),
+    "sinabs": Profile(
+        "several spikes per step at v >= v_threshold, each subtracting it; exponential decay; tau counts steps",
+        _sinabs,
+        dt=1.0,
+    ),
+    "spyx": Profile(
+        "reset by subtraction, spikes leave one step late",
+        _spyx,
+    ),
+    "lava-dl": Profile(
+        "SLAYER's fixed-point CUBA, reset to zero, no recurrent bias",
+        _same(Semantics("zero", arithmetic="slayer")),
+        "never",
+    ),
+    "spikingjelly": Profile(
+        "spikes at v >= v_threshold, reset to v_reset, where the membrane also starts",
+        _same(Semantics("value", ">=", start="reset", gain="time")),
+    ),
+}
+
+
+def profile(name: str) -> Profile:
+    """The profile of that name, or UsageError."""
+    if name not in PROFILES:
+        raise UsageError(f"there are no semantics '{name}'", fix=f"choose one of {', '.join(PROFILES)}")
+    return PROFILES[name]
