@@ -5,29 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from snnc.errors import InputError
+from snnc.errors import InputError, UsageError
 from snnc.files import sniff
+from snnc.frontends.reading import AS_WRITTEN, Reading
 from snnc.network import Network
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-def load(path: Path, *, parent: bool = False, dt: float | None = None) -> tuple[Network, dict[str, Any]]:
-    """The network in a checkpoint (.pt) or NIR file (.nir), and what the file says about itself.
+def load(path: Path, reading: Reading = AS_WRITTEN, *, parent: bool = False) -> tuple[Network, dict[str, Any]]:
+    """The network in a checkpoint (.pt), NIR file (.nir) or lava-dl network (.net), and what it says about itself.
 
-    parent: the dense parent of a ticket instead of the ticket; InputError if the file holds none.
-    dt: seconds per step where a NIR file does not say. The format is told by content, not by name.
+    reading: what the file does not say. parent: the dense parent of a ticket instead of the ticket; InputError if the
+    file holds none. The format is told by content, not by name.
     """
     head = sniff(path)
-    if head.startswith(HDF5_SIGNATURE) or path.suffix == ".nir":
-        from snnc.frontends import nir
-
-        if parent:
-            raise InputError("a NIR file holds one network, no dense parent", where=str(path))
-        notes: list[str] = []
-        network, extra = nir.open_file(path, dt=dt, notes=notes)
-        data = extra.get("data", "")
-        return network, {"format": "nir", "data": data if isinstance(data, str) else "", "notes": notes}
+    hdf5 = head.startswith(HDF5_SIGNATURE) or path.suffix in (".nir", ".net")
+    if hdf5 and parent:
+        raise InputError("the file holds one network, no dense parent", where=str(path))
+    if hdf5:
+        return _hdf5(path, reading)
+    if reading.of_nir:
+        raise UsageError("a checkpoint says itself how its neurons behave", where=str(path))
     from snnc.frontends import torch
 
     checkpoint = torch.read_checkpoint(path)
@@ -40,3 +39,19 @@ def load(path: Path, *, parent: bool = False, dt: float | None = None) -> tuple[
         "parent": checkpoint.parent is not None,
     }
     return torch.network(checkpoint, parent=parent), about
+
+
+def _hdf5(path: Path, reading: Reading) -> tuple[Network, dict[str, Any]]:
+    from snnc.frontends import netx, nir
+    from snnc.frontends.hdf5 import read_tree
+    from snnc.frontends.notes import Notes
+
+    tree = read_tree(path)
+    notes = Notes(str(path), reading.strict)
+    if "layer" in tree and "node" not in tree:
+        if reading.of_nir:
+            raise UsageError("a .net file says itself how its neurons behave", where=str(path))
+        return netx.network(tree, path, reading, notes), {"format": "netx", "data": "", "notes": notes.entries}
+    network, extra = nir.from_tree(tree, path, reading, notes)
+    data = extra.get("data", "")
+    return network, {"format": "nir", "data": data if isinstance(data, str) else "", "notes": notes.entries}
