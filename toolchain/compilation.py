@@ -25,12 +25,14 @@ class Options:
     """What the user chooses for one compilation.
 
     bits: signed width of the weights, 2..8. seed: of everything random. max_drop: accuracy that may be
-    lost against the float network, in points (0.5 = half a percent); None = report only.
+    lost against the float network, in points (0.5 = half a percent); None = report only. approximate: replace
+    what neurons do that the target cannot, such as a reset by subtraction, by what comes nearest.
     """
 
     bits: int = 8
     seed: int = 0
     max_drop: float | None = None
+    approximate: bool = False
 
     def __post_init__(self) -> None:
         if not 2 <= self.bits <= 8:
@@ -43,7 +45,8 @@ class Options:
 class Compilation:
     """Everything known so far.
 
-    source: the float network as it was read. network: the current form of it.
+    source: the network as it was read. network: the current form of it. lowered: the float network that was
+    quantised, None before.
     samples: calibration data, or None. run: the quantised network on them (on random spikes without), None
     before profile. core_of, site_of: as in :class:`snnc.image.Mapping`, None before partition and place;
     usage: of the cores under `core_of`.
@@ -54,6 +57,7 @@ class Compilation:
     target: Target
     options: Options = Options()
     samples: Samples | None = None
+    lowered: Network | None = None
     run: Run | None = None
     core_of: np.ndarray | None = None
     usage: Usage | None = None

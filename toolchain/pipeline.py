@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from snnc.compilation import Compilation, Options
-from snnc.errors import UsageError
 from snnc.image import Image, Mapping
 from snnc.network import Network
-from snnc.passes import check, lower, partition, place, profile, quantize, route, verify
+from snnc.passes import approximate, check, dissolve, lower, partition, place, profile, quantize, route, verify
 from snnc.samples import Samples
 from snnc.target import Target
 from snnc.version import VERSION
@@ -19,7 +18,9 @@ from snnc.version import VERSION
 Pass = Callable[[Compilation], Compilation]
 
 PASSES: tuple[tuple[str, Pass], ...] = (
+    ("dissolve", dissolve.run),
     ("lower", lower.run),
+    ("approximate", approximate.run),
     ("check", check.operations),
     ("quantize", quantize.run),
     ("profile", profile.run),
@@ -62,21 +63,20 @@ def compile(
     record = {
         "snnc": VERSION,
         "source": provenance or {},
-        "options": {"bits": options.bits, "seed": options.seed, "max_drop": options.max_drop},
+        "options": asdict(options),
         "passes": dict(state.log),
     }
     return Result(Image(state.network, Mapping(state.core_of, state.site_of), target, record), seconds)
 
 
-def check_only(network: Network, target: Target) -> None:
+def check_only(network: Network, target: Target, options: Options | None = None) -> None:
     """The operation rules alone: DoesNotFit in a fraction of a second, without quantising or mapping."""
-    run(start(network, target, None, None), PASSES[:2], None)
+    last = [name for name, _ in PASSES].index("check")
+    run(start(network, target, None, options), PASSES[: last + 1], None)
 
 
 def start(network: Network, target: Target, samples: Samples | None, options: Options | None) -> Compilation:
-    """The state before the first pass; InputError or UsageError where the parts do not belong together."""
-    if len(network.outputs) != 1:
-        raise UsageError(f"network '{network.name}' has {len(network.outputs)} outputs; one is supported")
+    """The state before the first pass; InputError where the parts do not belong together."""
     if samples is not None and network.inputs:
         samples.expect(network.inputs[0].shape)
     return Compilation(network, network, target, options or Options(), samples)

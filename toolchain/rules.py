@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from snnc import euler
 from snnc.errors import Violation
-from snnc.network import Network
+from snnc.network import SPIKING, Network, Population, Projection
 from snnc.resources import Usage
 from snnc.target import Count, Target
 
-FLOAT_NEURONS = ("if", "lif", "cuba_lif")
+APPROXIMATE = "or take the nearest, and see how far it drifts: --approximate"
 
 
 @dataclass(frozen=True)
@@ -46,33 +47,62 @@ def one_input(network: Network, target: Target) -> Iterator[Violation]:
         )
 
 
+def one_output(network: Network, target: Target) -> Iterator[Violation]:
+    """Exactly one layer is read out, and it has neurons."""
+    if len(network.outputs) != 1:
+        yield Violation(
+            "outputs",
+            f"network '{network.name}'",
+            f"it has {len(network.outputs)} outputs; one is supported",
+            "keep one Output",
+        )
+    for name in network.outputs:
+        if network[name].neuron == "input":
+            yield Violation("outputs", f"layer '{name}'", "it is read out, but it is an input", "end in neurons")
+
+
+# Models that no chip has -> what they are, and the cure.
+_NO_CHIP_HAS = {
+    "sum": ("adds without being neurons", "end the network in neurons, and let no sum feed itself"),
+    "threshold": ("spikes without a membrane", "use IF neurons that are reset in every step, or train with LIF"),
+    "i": ("never spikes and passes on its membrane", "end in spiking neurons, and read their spikes"),
+    "li": ("never spikes and passes on its membrane", "end in spiking neurons, and read their spikes"),
+    "cuba_li": ("never spikes and passes on its membrane", "end in spiking neurons, and read their spikes"),
+}
+
+
 def neuron_model(network: Network, target: Target) -> Iterator[Violation]:
-    """Layers are integrate-and-fire neurons: if, lif or cuba_lif."""
+    """Layers are spiking neurons: if, lif or cuba_lif, or the target's own."""
+    if not network.layers:
+        yield Violation("neuron", f"network '{network.name}'", "it has no neurons", "join input and output by neurons")
     for population in network.layers:
-        if population.neuron not in FLOAT_NEURONS:
+        if population.neuron not in (*SPIKING, target.neuron.model):
+            what, fix = _NO_CHIP_HAS.get(population.neuron, ("is of another chip", f"use one of {', '.join(SPIKING)}"))
             yield Violation(
                 "neuron",
                 f"layer '{population.name}'",
-                f"{target.name} has no '{population.neuron}' neuron",
-                f"use one of {', '.join(FLOAT_NEURONS)}",
+                f"its model '{population.neuron}' {what}; {target.name} has no such neuron",
+                fix,
                 "neuron.model",
             )
 
 
 def reset(network: Network, target: Target) -> Iterator[Violation]:
     """After a spike the membrane returns in a way the chip knows, and to zero."""
-    for population in network.layers:
+    for population in _float_neurons(network):
         where = f"layer '{population.name}'"
         kind = population.semantics.reset
         if kind not in target.neuron.resets:
+            kinds = " or ".join(target.neuron.resets)
+            more = f", {APPROXIMATE}" if kind != "none" else ""
             yield Violation(
                 "reset",
                 where,
-                f"it resets by '{kind}'; {target.name} resets by {' or '.join(target.neuron.resets)}",
-                'retrain with reset to zero (snntorch: reset_mechanism="zero")',
+                f"it resets by '{kind}'; {target.name} resets by '{kinds}'",
+                f'retrain with reset to zero (snntorch: reset_mechanism="zero"), use a target that can{more}',
                 "neuron.resets",
             )
-        elif np.any(population.params.get("v_reset", np.zeros(1)) != 0):
+        elif np.any(population.params["v_reset"] != 0):
             yield Violation(
                 "reset",
                 where,
@@ -84,16 +114,99 @@ def reset(network: Network, target: Target) -> Iterator[Violation]:
 
 def compare(network: Network, target: Target) -> Iterator[Violation]:
     """A neuron spikes strictly above its threshold, and its threshold is positive."""
-    for population in network.layers:
+    for population in _float_neurons(network):
         where = f"layer '{population.name}'"
         if population.semantics.compare != ">":
             yield Violation(
-                "compare", where, f"it spikes at v >= threshold; {target.name} only at v >", "train with v > threshold"
+                "compare",
+                where,
+                f"it spikes at v >= threshold; {target.name} only at v >",
+                f"train with v > threshold, {APPROXIMATE}",
             )
-        if np.any(population.params.get("v_threshold", np.ones(1)) <= 0):
+        if np.any(population.params["v_threshold"] <= 0):
             yield Violation(
                 "compare", where, "its threshold is not positive", "use a v_threshold > 0", "neuron.threshold_bits"
             )
+
+
+def order_of_updates(network: Network, target: Target) -> Iterator[Violation]:
+    """A neuron starts at 0, spikes at most once per step, resets in that step, and sends the spike at once."""
+    usual = {
+        "when": ("now", "resets by the rule '{}' of its framework"),
+        "spikes": ("one", "spikes several times per step"),
+        "floor": ("none", "is kept from falling below the threshold's negative"),
+        "start": ("zero", "starts at its '{}' potential"),
+        "output": ("now", "sends its spikes a step late"),
+    }
+    for population in _float_neurons(network):
+        for field, (expected, says) in usual.items():
+            value = getattr(population.semantics, field)
+            if value != expected:
+                yield Violation(
+                    "updates",
+                    f"layer '{population.name}'",
+                    f"it {says.format(value)}; a neuron of {target.name} does not",
+                    f"retrain with a neuron that does not, {APPROXIMATE}",
+                )
+    for projection in network.projections:
+        if projection.bias_start:
+            yield Violation(
+                "updates",
+                f"projection '{projection.name}'",
+                f"its bias begins in step {projection.bias_start}; on {target.name} a bias is always there",
+                f"read the file with other --semantics, {APPROXIMATE}",
+            )
+
+
+def integers(network: Network, target: Target) -> Iterator[Violation]:
+    """Integer weights and registers, where a network brings its own, fit the widths of the chip."""
+    for population in network.layers:
+        if population.neuron != target.neuron.model:
+            continue
+        for name, low, high, field in (
+            ("threshold", 0, 2**target.neuron.threshold_bits.value - 1, "threshold_bits"),
+            (
+                "bias",
+                -(2 ** (target.neuron.bias_bits.value - 1)),
+                2 ** (target.neuron.bias_bits.value - 1) - 1,
+                "bias_bits",
+            ),
+        ):
+            value = population.params[name]
+            if value.min() < low or value.max() > high:
+                yield Violation(
+                    name,
+                    f"layer '{population.name}'",
+                    f"{name} spans {value.min():,} .. {value.max():,}; {target.name} holds {low:,} .. {high:,}",
+                    "scale weights, thresholds and biases of the layer down together",
+                    f"neuron.{field}",
+                )
+        for projection in network.into(population.name):
+            yield from _integer_weights(projection, target)
+
+
+def _integer_weights(projection: Projection, target: Target) -> Iterator[Violation]:
+    weight = projection.op.weight
+    values = np.abs(np.asarray(weight.data if sparse.issparse(weight) else weight, np.int64)).ravel()
+    largest, common = int(values.max(initial=0)), int(np.bitwise_or.reduce(values, initial=0))
+    if not largest:
+        return
+    # The mantissa has a sign and what is left without the zeros that all weights end in.
+    mantissa = (largest // (common & -common)).bit_length() + 1
+    allowed = max(target.synapse.weight_bits.value)
+    if mantissa > allowed or largest > target.synapse.weight_limit.value:
+        yield Violation(
+            "weights",
+            f"projection '{projection.name}'",
+            f"its weights reach {largest} and need {mantissa} bits with sign; {target.name} holds {allowed} bits up to "
+            f"{target.synapse.weight_limit.value}",
+            "make large weights multiples of a power of two, or scale the layer down",
+            "synapse.weight_bits",
+        )
+
+
+def _float_neurons(network: Network) -> Iterator[Population]:
+    return (p for p in network.layers if p.neuron in SPIKING)
 
 
 def decay(network: Network, target: Target) -> Iterator[Violation]:
@@ -101,7 +214,7 @@ def decay(network: Network, target: Target) -> Iterator[Violation]:
     for population in network.layers:
         for name in ("tau", "tau_syn", "tau_mem"):
             value = population.params.get(name)
-            if value is not None and np.any(value < network.dt):
+            if value is not None and population.semantics.decay == "euler" and np.any(value < network.dt):
                 yield Violation(
                     "decay",
                     f"layer '{population.name}'",
@@ -194,9 +307,12 @@ def _layers_on(network: Network, core_of: np.ndarray, core: int) -> str:
 
 OPERATION_RULES = (
     Rule("inputs", one_input),
+    Rule("outputs", one_output),
     Rule("neuron", neuron_model),
     Rule("reset", reset),
     Rule("compare", compare),
+    Rule("updates", order_of_updates),
+    Rule("integers", integers),
     Rule("decay", decay),
     Rule("current-bias", current_bias),
     Rule("delay", delay),

@@ -3,12 +3,17 @@
 Pooling becomes a depthwise convolution and is fused with the operation that follows it,
 exactly; a flatten is an index map that C order makes free. No neuron is added, so the
 function of the network does not change. A chain that is no single convolution becomes
-the product of its matrices.
+the product of its matrices. A delay within a chain becomes the delay of the projection, or
+of several where its elements differ.
+
+A neuron that resets to v_reset and starts there becomes one that resets to 0: its potentials are
+counted from v_reset.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -16,8 +21,10 @@ from scipy import sparse
 
 from snnc import ops
 from snnc.compilation import Compilation
-from snnc.network import Network, Projection
-from snnc.ops import Conv2d, Flatten, Linear, Pool2d, Shape, Weighted
+from snnc.errors import InputError
+from snnc.network import Network, Population, Projection
+from snnc.ops import Conv1d, Conv2d, Delay, Flatten, Linear, Op, Pool2d, Scale, Shape, Stateless, Weighted
+from snnc.passes.dissolve import bias_alone
 
 
 def run(c: Compilation) -> Compilation:
@@ -29,24 +36,91 @@ def run(c: Compilation) -> Compilation:
 
 def lower(network: Network) -> Network:
     """The same network with exactly one operation per projection, weights in float64."""
-    return replace(network, projections=tuple(_lower(network, p) for p in network.projections))
+    pieces = [piece for p in network.projections for piece in _split(network, p)]
+    return replace(
+        network,
+        populations=tuple(map(_from_reset, network.populations)),
+        projections=tuple(_lower(network, p) for p in pieces),
+    )
+
+
+def _from_reset(population: Population) -> Population:
+    """The population with its potentials counted from v_reset, where that is exact."""
+    how, p = population.semantics, population.params
+    if how.reset != "value" or how.start != "reset":
+        return population
+    params = {k: v - p["v_reset"] if k.startswith("v_") else v for k, v in p.items()}
+    return replace(population, params=params, semantics=replace(how, reset="zero", start="zero"))
+
+
+def _split(network: Network, projection: Projection) -> Iterator[Projection]:
+    """The projection without delays in its chain: a projection for every delay that its elements have."""
+    at = next((k for k, op in enumerate(projection.ops) if isinstance(op, Delay)), None)
+    if at is None:
+        yield projection
+        return
+    before, delay, after = projection.ops[:at], projection.ops[at], projection.ops[at + 1 :]
+    assert isinstance(delay, Delay)
+    if any(map(ops.biased, projection.ops)) and any(isinstance(op, Delay) for op in after):
+        raise InputError(
+            "biases among several delays are not lowered",
+            where=f"projection '{projection.name}'",
+            fix="leave out the biases, or all delays but one",
+        )
+    shape = network[projection.pre].shape
+    earlier = ops.constant(before, shape) if any(map(ops.biased, before)) else None
+    for number in np.unique(delay.steps):
+        late = Scale((delay.steps == number).astype(np.float64))
+        rest = (late, *map(ops.unbiased, after))
+        name = f"{projection.name}@{number}"
+        chain = (*map(ops.unbiased, before), *rest)
+        yield from _split(network, replace(projection, name=name, ops=chain, delay=projection.delay + int(number)))
+        if earlier is not None:  # what comes before the delay is late, its biases, too
+            bias = earlier
+            inner = delay.steps.shape
+            for op in rest:
+                assert not isinstance(op, Delay)
+                bias, inner = ops.matrix(op, inner) @ bias, op.output_shape(inner)
+            like = replace(projection, name=f"{name}+bias", bias_start=projection.bias_start + int(number))
+            yield bias_alone(projection.pre, math.prod(shape), like, bias)
+    if any(map(ops.biased, after)):
+        bias = ops.constant(after, delay.steps.shape)
+        like = replace(projection, name=f"{projection.name}+bias")
+        yield bias_alone(projection.pre, math.prod(shape), like, bias)
 
 
 def _lower(network: Network, projection: Projection) -> Projection:
     shape = network[projection.pre].shape
     op: Weighted | None = None  # the operation so far
     read = shape  # what it reads
-    for following in projection.ops:
+    for following in map(_stateless, projection.ops):
         if isinstance(following, Flatten):
             shape = following.output_shape(shape)
             continue
-        if isinstance(following, Pool2d):
-            following = following.as_conv(shape[0])
-        op = following if op is None else _fuse(op, read, following, shape)
+        weighted = _weighted(following, shape)
+        op = weighted if op is None else _fuse(op, read, weighted, shape)
         shape = following.output_shape(shape)
     if op is None:  # nothing but index maps
         op = Linear(sparse.eye_array(math.prod(shape), format="csr"))
     return replace(projection, ops=(_as_float64(op),))
+
+
+def _stateless(op: Op) -> Stateless:
+    assert not isinstance(op, Delay), "delays are split off first"
+    return op
+
+
+def _weighted(op: Stateless, shape: Shape) -> Weighted:
+    """The operation as a Linear or a Conv2d."""
+    match op:
+        case Pool2d():
+            return op.as_conv(shape[0])
+        case Conv1d() | Scale() | Flatten():
+            return Linear(ops.canonical(ops.matrix(op, shape)), ops.bias_of(op, shape))
+        case Linear(weight, bias):
+            return Linear(weight, bias)
+        case Conv2d():
+            return op
 
 
 def _fuse(first: Weighted, shape: Shape, second: Weighted, between: Shape) -> Weighted:

@@ -30,6 +30,7 @@ from snnc import euler, ops
 from snnc.compilation import Compilation
 from snnc.network import Network, Population, Projection, Semantics
 from snnc.ops import Conv2d, Linear
+from snnc.resources import weight_bits
 
 _logger = logging.getLogger(__name__)
 
@@ -49,8 +50,11 @@ class Limits:
 
 
 def run(c: Compilation) -> Compilation:
-    """Quantise the lowered network of `c`."""
+    """Quantise the lowered network of `c`; one that already is of integers is kept as it is."""
     neuron = c.target.neuron
+    c = replace(c, lowered=c.network)
+    if c.network.integer:
+        return _kept(c)
     largest = 2 ** (c.options.bits - 1) - 1
     limits = Limits(
         weight=largest,
@@ -65,6 +69,16 @@ def run(c: Compilation) -> Compilation:
         if not layer["weights"]:
             _logger.warning("every weight of layer '%s' rounds to zero: use more --bits", layer["layer"])
     return replace(c, network=network).found(quantize={"bits": c.options.bits, "layers": layers})
+
+
+def _kept(c: Compilation) -> Compilation:
+    """The network of `c`, which came with integers, in the types of the executors."""
+    projections = []
+    for p in c.network.projections:
+        bits = weight_bits(p, c.target.synapse)
+        projections.append(replace(p, ops=(replace(p.op, weight=p.op.weight.astype(np.int16)),), bits=bits))
+    network = replace(c.network, projections=tuple(projections))
+    return replace(c, network=network).found(quantize={"bits": None, "layers": []})
 
 
 def quantize(network: Network, model: str, limits: Limits) -> tuple[Network, list[dict[str, Any]]]:

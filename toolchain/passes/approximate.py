@@ -1,0 +1,66 @@
+"""Approximate: neurons do what the target can, if the user asks for it.
+
+Frameworks reset by subtraction, spike at the threshold, or let a membrane start elsewhere than at 0; most
+chips do not. Without being asked the compiler refuses such networks, since they would compute something
+else. When asked, it takes what comes nearest, and the verification reports how far the spikes of each
+layer and the accuracy drift from the network as it was read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from snnc.compilation import Compilation
+from snnc.network import SPIKING, Population, Semantics
+from snnc.target import Target
+
+
+def run(c: Compilation) -> Compilation:
+    """Replace what the target of `c` cannot do, if `c.options.approximate`."""
+    if not c.options.approximate:
+        return c.found(approximate={"asked": False, "layers": []})
+    changes: list[dict[str, Any]] = []
+    populations = []
+    for population in c.network.populations:
+        nearest = _nearest(population, c.target)
+        populations.append(nearest)
+        what = _changes(population, nearest)
+        if what:
+            changes.append({"layer": population.name, "changes": what})
+    projections = []
+    for projection in c.network.projections:
+        if projection.bias_start:
+            changes.append({"layer": projection.post, "changes": [f"bias from step {projection.bias_start} -> 0"]})
+        projections.append(replace(projection, bias_start=0))
+    network = replace(c.network, populations=tuple(populations), projections=tuple(projections))
+    return replace(c, network=network).found(approximate={"asked": True, "layers": changes})
+
+
+def _nearest(population: Population, target: Target) -> Population:
+    """The population with semantics that the target has; one that never resets has none that comes near."""
+    how = population.semantics
+    if population.neuron not in SPIKING or how.reset == "none":
+        return population
+    reset = how.reset if how.reset in target.neuron.resets else target.neuron.resets[0]
+    nearest = Semantics(reset=reset, decay=how.decay, gain=how.gain, arithmetic=how.arithmetic)
+    params = dict(population.params)
+    if how.reset == "value" and reset == "zero":
+        # Potentials are counted from v_reset; that the membrane starts there is what is approximate.
+        params = {k: v - params["v_reset"] if k.startswith("v_") else v for k, v in params.items()}
+    return replace(population, semantics=nearest, params=params)
+
+
+def _changes(before: Population, after: Population) -> list[str]:
+    """What differs, in words of Semantics."""
+    old, new = before.semantics, after.semantics
+    found = [
+        f"{f.name} {getattr(old, f.name)} -> {getattr(new, f.name)}"
+        for f in fields(Semantics)
+        if getattr(old, f.name) != getattr(new, f.name)
+    ]
+    if any(np.any(before.params[k] != after.params[k]) for k in before.params):
+        found.append("potentials counted from v_reset")
+    return found
