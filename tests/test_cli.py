@@ -203,7 +203,11 @@ def test_a_network_that_the_chip_cannot_hold(work: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "texts"),
     [
-        (("compile",), ("model",)),
+        (("simulate", "model.pt"), ("model.pt", "float network", "--float", "snnc compile")),
+        (("simulate", "out/image.snnc", "--float"), ("image.snnc", "integers")),
+        (("check", "model.pt", "--reset", "zero"), ("model.pt", "says itself")),
+        (("check", "model.pt", "--shape", "2x3"), ("2x3", "--shape 2,34,34")),
+        (("compile",), ("MODEL",)),
         (("compile", "model.pt", "--target", "loihy"), ("loihy", "did you mean 'loihi'")),
         (("compile", "model.pt", "--bits", 9), ("9 bits",)),
         (("compile", "model.pt", "--taget", "loihi"), ("--target",)),
@@ -231,7 +235,6 @@ def test_requests_that_make_no_sense(work: Path, arguments: tuple, texts: tuple[
         (("simulate", "out/image.snnc", "--data", "small.npz"), ("(12,)", "(1, 8, 8)")),
         (("compile", "model.pt", "-o", "nothing", "--data", "small.npz"), ("(12,)", "(1, 8, 8)")),
         (("simulate", "out/image.snnc", "--data", "missing.npz"), ("missing.npz",)),
-        (("simulate", "model.pt"), ("model.pt", "not an image")),
         (("simulate", "out"), ("folder",)),
         (("report", "model.pt"), ("model.pt", "not a report")),
         (("compile", "model.pt", "--target", "missing.toml"), ("missing.toml",)),

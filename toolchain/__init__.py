@@ -12,7 +12,7 @@ The verbs of the command line as functions; everything heavy is imported on firs
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snnc.version import VERSION
 
@@ -29,15 +29,16 @@ __all__ = ["chips", "compile", "data", "estimate", "load", "open_image", "simula
 __version__ = VERSION
 
 
-def load(path: str | Path, *, parent: bool = False, dt: float | None = None) -> Network:
+def load(path: str | Path, *, parent: bool = False, **reading: Any) -> Network:
     """Read the network of a checkpoint (.pt) or a NIR file (.nir).
 
-    parent: the dense network that a ticket was found in. dt: seconds per step, where a NIR file
-    does not say. Raises InputError.
+    parent: the dense network that a ticket was found in. reading: what the file does not say, by the names of
+    :class:`snnc.frontends.reading.Reading`: dt, semantics, reset, late_reset, strict. Raises InputError, UsageError.
     """
     from snnc import frontends
+    from snnc.frontends.reading import Reading
 
-    return frontends.load(Path(path), parent=parent, dt=dt)[0]
+    return frontends.load(Path(path), Reading(**reading), parent=parent)[0]
 
 
 def compile(
@@ -48,19 +49,21 @@ def compile(
     bits: int = 8,
     seed: int = 0,
     max_drop: float | None = None,
+    approximate: bool = False,
 ) -> Image:
     """Compile a network for a chip.
 
     target: a name of :func:`chips`, a ``.toml`` file or a Target. data: calibration samples for spike
     rates and the accuracy check. bits: signed weight width, 2..8. max_drop: accuracy that may be lost, in
-    points. Raises DoesNotFit, VerificationError, InputError, UsageError.
+    points. approximate: replace what neurons do and the chip cannot by what comes nearest. Raises DoesNotFit,
+    VerificationError, InputError, UsageError.
     """
     from snnc import pipeline
     from snnc import target as descriptions
     from snnc.compilation import Options
 
     chip = descriptions.load(target) if isinstance(target, str) else target
-    options = Options(bits=bits, seed=seed, max_drop=max_drop)
+    options = Options(bits, seed, max_drop, approximate)
     return pipeline.compile(network, chip, samples=data, options=options).image
 
 

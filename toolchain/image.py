@@ -36,6 +36,17 @@ MAX_TOTAL_BYTES = 8 << 30
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
+def is_image(path: Path) -> bool:
+    """Whether a file is an image, or is called one; InputError where there is no file."""
+    if path.suffix == ".snnc" or not sniff(path).startswith(b"PK"):
+        return path.suffix == ".snnc"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "manifest.json" in archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
+
+
 @dataclass(frozen=True, eq=False)
 class Mapping:
     """Where neurons live.

@@ -3,41 +3,57 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from snnc import datasets, frontends, pipeline, report
 from snnc.compare import Comparison
 from snnc.compilation import Options
 from snnc.errors import DoesNotFit, UsageError
 from snnc.files import atomic, sniff
+from snnc.frontends.reading import AS_WRITTEN, Reading
 from snnc.image import Image
 from snnc.network import Network
-from snnc.report import Report, Side
+from snnc.ops import Shape
+from snnc.report import NetworkActivity, Report, Side
 from snnc.report.schema import from_json, to_json
-from snnc.samples import Samples, accuracy
+from snnc.samples import Samples, accuracy, load_inputs
 from snnc.simulator import simulate
+from snnc.simulator.floating import batches
 from snnc.target import Target
 
 Progress = Callable[[int, int, str], None]
 NO_DATA = "none"
 
 
-def load_samples(spec: str | None, split: str, limit: int | None = None) -> Samples | None:
-    """The first `limit` samples of a data set, or None where the user said so (or nobody said anything)."""
+def load_samples(
+    spec: str | None, split: str, limit: int | None = None, *, shape: Shape | None = None
+) -> Samples | None:
+    """The first `limit` samples of a data set, or None where the user said so (or nobody said anything).
+
+    shape: of the input that they are for.
+    """
     if spec is None or spec == NO_DATA:
         return None
+    _check_limit(limit)
+    return datasets.samples(spec, split, shape=shape).first(limit)
+
+
+def _check_limit(limit: int | None) -> None:
     if limit is not None and limit < 1:
         raise UsageError(f"{limit} samples are none", fix="choose --samples 1 or more")
-    return datasets.samples(spec, split).first(limit)
 
 
 def required_samples(image: Image, spec: str | None, split: str, limit: int | None) -> Samples:
     """Samples to run an image on: of `spec`, or else of the data its network was trained on."""
     chosen = spec or image.provenance.get("source", {}).get("data")
-    samples = load_samples(chosen or None, split, limit)
+    shape = image.network.inputs[0].shape if image.network.inputs else None
+    samples = load_samples(chosen or None, split, limit, shape=shape)
     if samples is None:
         raise UsageError("the image does not say what data its network was trained on", fix="name some: --data SPEC")
     return samples
@@ -51,7 +67,7 @@ def compile_file(
     data: str | None = None,
     options: Options | None = None,
     parent: Path | None = None,
-    dt: float | None = None,
+    reading: Reading = AS_WRITTEN,
     progress: Progress | None = None,
 ) -> Report:
     """Compile a model file into the folder `out`: image.snnc, report.json, layers.csv, cores.csv.
@@ -60,14 +76,15 @@ def compile_file(
     validation split is used, so that the test split stays unseen. parent: file of a dense network to
     compare with; a ticket's checkpoint brings its own.
     """
-    network, about = frontends.load(source, dt=dt)
+    network, about = frontends.load(source, reading)
     spec = data or about.get("data") or None
-    samples = load_samples(spec, "validation")
+    samples = load_samples(spec, "validation", shape=network.inputs[0].shape if network.inputs else None)
     provenance = {
         "file": source.name,
         "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
         **about,
         "data": "" if spec in (None, NO_DATA) else spec,
+        "reading": {k: v for k, v in asdict(reading).items() if v not in (None, False)},
     }
     result = pipeline.compile(
         network,
@@ -80,7 +97,7 @@ def compile_file(
     run = None if samples is None else simulate(result.image, samples)
     dense, note = None, ""
     if parent is not None or about.get("parent"):
-        other = frontends.load(parent, dt=dt)[0] if parent else frontends.load(source, parent=True)[0]
+        other = frontends.load(parent, reading)[0] if parent else frontends.load(source, parent=True)[0]
         dense, note = _dense(other, target, samples, options)
     document = report.build(
         result.image,
@@ -143,6 +160,86 @@ def simulate_image(
         with atomic(out / "samples.csv") as temporary:
             temporary.write_text(report.samples_csv(image, run))
     return document
+
+
+def load_network(path: Path, reading: Reading, *, integer: bool) -> tuple[Network, dict[str, Any]]:
+    """The network of a model file that is to be run as it is, in integers or in floats; UsageError for the other."""
+    network, about = frontends.load(path, reading)
+    if integer and not network.integer:
+        raise UsageError(
+            "this is a float network", where=str(path), fix="run it with --float, or snnc compile it first"
+        )
+    if not integer and network.integer:
+        raise UsageError("this network is of integers", where=str(path), fix="leave out --float")
+    return network, about
+
+
+def network_inputs(
+    network: Network, about: dict[str, Any], spec: str | None, split: str, limit: int | None
+) -> dict[str, Samples]:
+    """Samples for each input of a network; of several inputs from an ``.npz`` with an array for each by name."""
+    chosen = spec or about.get("data") or None
+    names = [p.name for p in network.inputs]
+    if chosen is None or chosen == NO_DATA:
+        raise UsageError("the file does not say what data its network was trained on", fix="name some: --data SPEC")
+    if len(names) == 1:
+        samples = load_samples(chosen, split, limit, shape=network.inputs[0].shape)
+        assert samples is not None
+        samples.expect(network.inputs[0].shape)
+        return {names[0]: samples}
+    if not chosen.endswith(".npz"):
+        raise UsageError(
+            f"the network has {len(names)} inputs ({', '.join(names)})",
+            where=chosen,
+            fix="give an .npz with an array for each of them",
+        )
+    _check_limit(limit)
+    given = {name: s.first(limit) for name, s in load_inputs(Path(chosen), names).items()}
+    for population in network.inputs:
+        given[population.name].expect(population.shape)
+    return given
+
+
+def simulate_network(
+    network: Network,
+    data: Mapping[str, Samples],
+    *,
+    threads: int | None = None,
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> NetworkActivity:
+    """Run a network as it is, without a chip: in floats by its semantics, or in its integers.
+
+    out: folder for activity.json and samples.csv.
+    """
+    first = next(iter(data.values()))
+
+    def move(done: int, total: int) -> None:
+        if progress is not None:
+            progress(done, total, "samples")
+
+    begin = time.perf_counter()
+    if network.integer:
+        run = simulate(network, first, threads=threads, progress=move)
+        starts = network.offsets
+        totals = {p.name: run.spikes[:, starts[p.name] : starts[p.name] + p.size] for p in network.populations}
+    else:
+        totals = batches.counts(network, {k: s.spikes for k, s in data.items()}, threads=threads, progress=move)
+    found = report.activity(
+        network,
+        totals,
+        arithmetic="integer" if network.integer else "float64",
+        data=", ".join(dict.fromkeys(s.name for s in data.values())),
+        steps=first.steps,
+        labels=first.labels,
+        seconds=time.perf_counter() - begin,
+    )
+    if out is not None:
+        with atomic(out / "activity.json") as temporary:
+            temporary.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
+        with atomic(out / "samples.csv") as temporary:
+            temporary.write_text(report.activity_csv(found))
+    return found
 
 
 def run_lava(image: Image, samples: Samples, progress: Progress | None = None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,15 +10,18 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from snnc.console import Console
+from snnc.errors import UsageError
 
 console = Console()
 
 RecipeName = Annotated[str, Parameter(help="A recipe of snnc.models: mlp or conv.")]
-Model = Annotated[Path, Parameter(help="A checkpoint (.pt) or a NIR file.")]
+Model = Annotated[Path, Parameter(help="A checkpoint (.pt), a NIR file (.nir) or a lava-dl network (.net).")]
 ImageFile = Annotated[Path, Parameter(help="An image.snnc.")]
 Chip = Annotated[str, Parameter(help="A chip (snnc targets) or a .toml file.")]
 Seed = Annotated[int, Parameter(help="Of everything random.")]
-Step = Annotated[float | None, Parameter(help="Seconds per step, where a NIR file does not say.")]
+Approximate = Annotated[
+    bool, Parameter(help="Replace what neurons do and the chip cannot by what comes nearest, and report the drift.")
+]
 OUT = ["--output", "-o"]
 
 
@@ -39,12 +43,13 @@ class Training:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Selection:
-    """What to run an image on."""
+    """What to run a network on."""
 
     data: Annotated[
-        str | None, Parameter(help="digits, nmnist=DIR or an .npz; what the network was trained on, if not given.")
+        str | None,
+        Parameter(help="digits, nmnist=DIR, an .npz or .npy; what the network was trained on, if not given."),
     ] = None
-    split: Annotated[Literal["train", "validation", "test"], Parameter(help="Part of a data set.")] = "test"
+    split: Annotated[Literal["train", "validation", "test", "all"], Parameter(help="Part of a data set.")] = "test"
     samples: Annotated[int | None, Parameter(help="The first so many; all, if not given.")] = None
 
     def load(self, path: Path) -> tuple[Any, Any]:
@@ -56,7 +61,53 @@ class Selection:
         return image, workflow.required_samples(image, self.data, self.split, self.samples)
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Source:
+    """What a model file does not say itself."""
+
+    dt: Annotated[float | None, Parameter(help="Seconds per step, where the file does not say.")] = None
+    semantics: Annotated[
+        Literal["nir", "snntorch", "norse", "sinabs", "spyx", "lava-dl", "spikingjelly"] | None,
+        Parameter(help="The framework whose habits a NIR file was trained with: reset, comparison, order of updates."),
+    ] = None
+    reset: Annotated[
+        Literal["zero", "subtract", "value"] | None, Parameter(help="What a spike does to the membrane.")
+    ] = None
+    reset_delay: Annotated[
+        bool, Parameter(help="The reset acts a step after the spike (snnTorch's reset_delay=True).")
+    ] = False
+    strict: Annotated[bool, Parameter(help="Assume nothing: what the file leaves open is an error.")] = False
+    model: Annotated[
+        str | None, Parameter(help="package.module:factory that builds the module of a state dict (.pt).")
+    ] = None
+    shape: Annotated[
+        str | None, Parameter(help="Of one step of one sample, such as 2,34,34, where the file does not say.")
+    ] = None
+
+    def reading(self) -> Any:
+        """The same for :mod:`snnc.frontends`."""
+        from snnc.frontends.reading import Reading
+
+        return Reading(
+            dt=self.dt,
+            semantics=self.semantics,
+            reset=self.reset,
+            late_reset=self.reset_delay,
+            strict=self.strict,
+            model=self.model,
+            shape=None if self.shape is None else _numbers(self.shape),
+        )
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"[1-9]\d{0,8}(,[1-9]\d{0,8})*", text):
+        raise UsageError(f"a shape is whole numbers with commas, got '{text}'", fix="for instance --shape 2,34,34")
+    return tuple(map(int, text.split(",")))
+
+
 AS_THE_RECIPE_SAYS = Training()
+AS_THE_FILE_SAYS = Source()
 ITS_OWN_DATA = Selection()
 
 

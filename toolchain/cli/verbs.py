@@ -9,21 +9,23 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from snnc.cli.options import (
+    AS_THE_FILE_SAYS,
     AS_THE_RECIPE_SAYS,
     ITS_OWN_DATA,
     OUT,
+    Approximate,
     Chip,
     ImageFile,
     Model,
     RecipeName,
     Seed,
     Selection,
-    Step,
+    Source,
     Training,
     console,
     spike_rows,
 )
-from snnc.errors import VerificationError
+from snnc.errors import UsageError, VerificationError
 from snnc.version import VERSION
 
 app = App(
@@ -85,13 +87,17 @@ def ticket(
 
 @app.command
 def export(
-    model: Model, *, output: Annotated[Path, Parameter(name=OUT, help="The .nir file to write.")], dt: Step = None
+    model: Model,
+    /,
+    *,
+    output: Annotated[Path, Parameter(name=OUT, help="The .nir file to write.")],
+    source: Source = AS_THE_FILE_SAYS,
 ) -> None:
     """Write a trained network as NIR."""
     from snnc import frontends
     from snnc.frontends import nir
 
-    network, about = frontends.load(model, dt=dt)
+    network, about = frontends.load(model, source.reading())
     _notes(about)
     nir.write(network, output, extra={"data": str(about.get("data") or "")})
     text = f"wrote {output}: {len(network.layers)} layers, dt {network.dt:g} s"
@@ -99,22 +105,27 @@ def export(
 
 
 @app.command
-def check(model: Model, *, target: Chip = "loihi", dt: Step = None) -> None:
+def check(
+    model: Model, /, *, target: Chip = "loihi", source: Source = AS_THE_FILE_SAYS, approximate: Approximate = False
+) -> None:
     """Say whether the operations of a network are possible on a chip; nothing is compiled."""
     from snnc import frontends, pipeline
     from snnc import target as chips
+    from snnc.compilation import Options
 
     chip = chips.load(target)
-    network, about = frontends.load(model, dt=dt)
+    network, about = frontends.load(model, source.reading())
     _notes(about)
-    pipeline.check_only(network, chip)
+    pipeline.check_only(network, chip, Options(approximate=approximate))
     text = f"{network.name}: every operation is possible on {chip.name}; whether it fits is said by: snnc compile"
-    console.result(text, {"network": network.name, "target": chip.name, "operations": "ok"})
+    found = {"network": network.name, "target": chip.name, "operations": "ok", "notes": about.get("notes", [])}
+    console.result(text, found)
 
 
 @app.command(name="compile")
 def compile_(
     model: Model,
+    /,
     *,
     target: Chip = "loihi",
     output: Annotated[Path | None, Parameter(name=OUT, help="Folder; MODEL.TARGET here, if not given.")] = None,
@@ -130,18 +141,19 @@ def compile_(
     parent: Annotated[
         Path | None, Parameter(help="Dense network to compare with; a ticket's checkpoint brings its own.")
     ] = None,
-    dt: Step = None,
+    approximate: Approximate = False,
+    source: Source = AS_THE_FILE_SAYS,
 ) -> None:
     """Compile a network for a chip: image.snnc, report.json, layers.csv and cores.csv in a folder."""
     from snnc import report, workflow
     from snnc import target as chips
     from snnc.compilation import Options
 
-    chip, options = chips.load(target), Options(bits=bits, seed=seed, max_drop=max_drop)
+    chip, options = chips.load(target), Options(bits, seed, max_drop, approximate)
     output = output or Path(f"{model.stem}.{chip.name}")
     with console.progress(f"compile {model.name}") as move:
         document = workflow.compile_file(
-            model, chip, output, data=data, options=options, parent=parent, dt=dt, progress=move
+            model, chip, output, data=data, options=options, parent=parent, reading=source.reading(), progress=move
         )
     _notes(document.source)
     files = "image.snnc  report.json  layers.csv  cores.csv"
@@ -150,21 +162,37 @@ def compile_(
 
 @app.command
 def simulate(
-    image: ImageFile,
+    file: Annotated[Path, Parameter(help="An image.snnc, or a model (.nir, .pt, .net).")],
+    /,
     *,
     chosen: Selection = ITS_OWN_DATA,
+    float_: Annotated[
+        bool, Parameter(name="--float", help="Run the float network of a model file, by its semantics, in float64.")
+    ] = False,
     threads: Annotated[int | None, Parameter(help="All cores, if not given.")] = None,
     output: Annotated[
         Path | None, Parameter(name=OUT, help="Folder for report.json and tables per layer, core and sample.")
     ] = None,
+    source: Source = AS_THE_FILE_SAYS,
 ) -> None:
-    """Run an image on this machine, exact in every spike, and count what the chip would do."""
+    """Run an image on this machine, exact in every spike, and count what the chip would do; or a network as it is."""
     from snnc import report, workflow
+    from snnc.image import is_image
 
-    compiled, samples = chosen.load(image)
+    if is_image(file):
+        if float_ or source != AS_THE_FILE_SAYS:
+            raise UsageError("an image holds integers, and says all itself", where=str(file), fix="give the model file")
+        compiled, samples = chosen.load(file)
+        with console.progress("simulate") as move:
+            document = workflow.simulate_image(compiled, samples, threads=threads, out=output, progress=move)
+        console.result(report.summary(document), document)
+        return
+    network, about = workflow.load_network(file, source.reading(), integer=not float_)
+    _notes(about)
+    data = workflow.network_inputs(network, about, chosen.data, chosen.split, chosen.samples)
     with console.progress("simulate") as move:
-        document = workflow.simulate_image(compiled, samples, threads=threads, out=output, progress=move)
-    console.result(report.summary(document), document)
+        activity = workflow.simulate_network(network, data, threads=threads, out=output, progress=move)
+    console.result(report.activity_table(activity), activity)
 
 
 @app.command
@@ -268,7 +296,7 @@ def _staged(move: Any) -> Any:
 
 def _notes(about: dict[str, Any]) -> None:
     for note in about.get("notes", ()):
-        console.note(f"note: {note}")
+        console.note(f"{note['kind']}: {note['text']}")
 
 
 def _trained(checkpoint: Any, output: Path) -> None:

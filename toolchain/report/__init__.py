@@ -1,14 +1,19 @@
-"""Reports: plain data about an image and a run of it, and its forms: text, JSON, CSV."""
+"""Reports: plain data about an image, or a network, and a run of it, and its forms: text, JSON, CSV."""
 
+from snnc.report.activity import activity, activity_csv, activity_table
 from snnc.report.build import build, side
 from snnc.report.chips import chip_list, chip_sheet
-from snnc.report.schema import Report, Side
+from snnc.report.schema import NetworkActivity, Report, Side
 from snnc.report.tables import cores_csv, layers_csv, samples_csv
 from snnc.report.text import cost_table, summary
 
 __all__ = [
+    "NetworkActivity",
     "Report",
     "Side",
+    "activity",
+    "activity_csv",
+    "activity_table",
     "build",
     "chip_list",
     "chip_sheet",

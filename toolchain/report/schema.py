@@ -151,6 +151,40 @@ class Report(msgspec.Struct, frozen=True):
     seconds: dict[str, float] = {}
 
 
+class ActiveLayer(msgspec.Struct, frozen=True):
+    """One population of a network that was run without a chip.
+
+    semantics: in words; empty for what has none. total: spikes of all samples together, of neurons that pass on
+    values their sum. rate: the same per neuron and step.
+    """
+
+    name: str
+    neuron: str
+    neurons: int
+    semantics: str
+    total: float
+    rate: float
+
+
+class NetworkActivity(msgspec.Struct, frozen=True):
+    """What a network did that was run as it is, without a chip.
+
+    arithmetic: "float64" or "integer". outputs: population that is read out -> its total per sample and neuron.
+    seconds: wall time of the simulation alone.
+    """
+
+    network: str
+    arithmetic: str
+    dt: float
+    data: str
+    samples: int
+    steps: int
+    layers: list[ActiveLayer]
+    outputs: dict[str, list[list[float]]]
+    accuracy: float | None
+    seconds: float
+
+
 def to_json(report: Report) -> bytes:
     """The text of ``report.json``."""
     return msgspec.json.format(msgspec.json.encode(report), indent=1)

@@ -51,6 +51,7 @@ def summary(report: Report) -> str:
                 f"float {check['accuracy_float']:.1%}, {report.options['bits']}-bit {check['accuracy_integer']:.1%}",
             )
         )
+    lines += _drift(report)
     lines += _measured(report)
     for entry in report.verified:
         lines.append(_row("verified", f"on {entry['on']}: {_verdict(entry)}"))
@@ -59,6 +60,23 @@ def summary(report: Report) -> str:
     elif report.dense_note:
         lines.append(_row("dense parent", report.dense_note))
     return "\n".join(lines)
+
+
+def _drift(report: Report) -> list[str]:
+    """What was approximated when asked, and what that did to the float network."""
+    changed = report.passes.get("approximate", {}).get("layers", [])
+    drift = report.passes.get("verify", {}).get("drift")
+    if not changed or drift is None:
+        return []
+    kinds = list(dict.fromkeys(what for entry in changed for what in entry["changes"]))
+    lines = [_row("approximated", f"{len({e['layer'] for e in changed})} layers", "; ".join(kinds))]
+    spikes = drift["layers"].values()
+    exact, nearest = (sum(layer[f"spikes_{k}"] for layer in spikes) for k in ("exact", "approximated"))
+    parts = [f"spikes {nearest / exact - 1:+.1%}" if exact else "no spikes"]
+    parts.append(f"same prediction {drift['same_prediction']:.1%}")
+    if "accuracy_exact" in drift:
+        parts.append(f"accuracy {drift['accuracy_exact']:.1%} -> {drift['accuracy_approximated']:.1%}")
+    return [*lines, _row("drift", *parts)]
 
 
 def versus(this: Side, dense: Side) -> list[str]:
@@ -115,7 +133,9 @@ def cost_table(report: Report) -> str:
 def _head(report: Report) -> str:
     left = f"{report.network} -> {report.target}"
     seconds = sum(report.seconds.values())
-    right = f"{report.options.get('bits', '?')}-bit, seed {report.options.get('seed', '?')}"
+    kept = report.passes.get("quantize", {}).get("bits", "?") is None
+    width = "integers kept" if kept else f"{report.options.get('bits', '?')}-bit"
+    right = f"{width}, seed {report.options.get('seed', '?')}"
     return f"{left:<43}{right}" + (f", {seconds:.1f} s" if seconds else "")
 
 
