@@ -156,10 +156,13 @@ class _Group:
 
     def _from_outside(self, name: str) -> np.ndarray:
         """What other groups deliver in all steps, (steps, samples, size)."""
-        total = np.zeros((self.steps, self.samples, self.network[name].size))
+        total: np.ndarray | None = None
         for projection, chain in self.outer[name]:
             lag, source = self.network.lag(projection), self.values[projection.pre]
             if lag:
                 source = np.concatenate([np.zeros_like(source[:lag]), source[:-lag]])
-            total += chain.run(source)
+            delivered = chain.run(source).astype(np.float64, copy=False)
+            total = delivered if total is None else total + delivered
+        if total is None:
+            total = np.zeros((self.steps, self.samples, self.network[name].size))
         return total

@@ -14,7 +14,7 @@ from snnc.simulator.floating import simulate
 
 # What one block may take for the records of the layers that are alive together.
 BLOCK_BYTES = 64 << 20
-BLOCK_SAMPLES = 64
+BLOCK_SAMPLES = 16
 
 
 def counts(
