@@ -92,11 +92,15 @@ class Vertex:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Parts joined by edges (from, to), each edge once. where: of the whole, for messages."""
+    """Parts joined by edges (from, to), each edge once. where: of the whole, for messages.
+
+    given: all nodes in an order that is known, as that in which a program computes them.
+    """
 
     vertices: Mapping[str, Vertex]
     edges: Sequence[Edge]
     where: str
+    given: tuple[str, ...] | None = None
 
     @cached_property
     def sources(self) -> dict[str, list[str]]:
@@ -159,6 +163,8 @@ class Graph:
     @cached_property
     def order(self) -> tuple[str, ...]:
         """All nodes, such that the edges against this order are those that close a loop."""
+        if self.given is not None:
+            return self.given
         seen: set[str] = set()
         done: list[str] = []
         for start in sorted(n for n, v in self.vertices.items() if isinstance(v.part, Input)):
@@ -242,11 +248,12 @@ class Graph:
 class Labels:
     """Names and order that a file of ours states.
 
-    populations: nodes in forward order. projections: (name, bits, bias_start), in the order of the edges that end
-    in populations.
+    populations: nodes in forward order. outputs: those that are read out, in order. projections: (name, bits,
+    bias_start), in the order of the edges that end in populations.
     """
 
     populations: Sequence[str]
+    outputs: Sequence[str]
     projections: Sequence[tuple[str, int | None, int]]
 
 
@@ -310,7 +317,7 @@ class _Assembly:
         network = Network(
             populations=tuple(self.populations[node] for node in order),
             projections=projections,
-            outputs=tuple(self.populations[node].name for node in self.outputs),
+            outputs=tuple(self.populations[node].name for node in self._read_out()),
             dt=dt,
             name=name,
         )
@@ -325,6 +332,13 @@ class _Assembly:
         if set(order) != set(self.populations):
             raise InputError("the metadata list other populations than the graph has", where=self.graph.where)
         return order
+
+    def _read_out(self) -> Sequence[str]:
+        if self.labels is None:
+            return self.outputs
+        if sorted(self.labels.outputs) != sorted(self.outputs):
+            raise InputError("the metadata list other outputs than the graph has", where=self.graph.where)
+        return self.labels.outputs
 
     def _check_order(self, network: Network) -> None:
         """Only a projection that closes a loop may lead back."""

@@ -111,7 +111,7 @@ class _Reader:
             part = vertices[node].part
             assert isinstance(part, Neuron)
             vertices[node] = replace(vertices[node], part=replace(part, semantics=semantics))
-        labels = self.hints and Labels(list(self.hints.populations), self.hints.projections)
+        labels = self.hints and Labels(list(self.hints.populations), self.hints.outputs, self.hints.projections)
         chosen = self._profile()
         network = build(
             replace(graph, vertices=vertices),

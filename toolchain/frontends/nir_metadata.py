@@ -5,6 +5,7 @@ nodes (HDF5 sorts names). We write them as plain values, so that any reader of N
 passes over them and ours restores the network exactly:
 
 on the graph      format, name, dt; populations (node, name): forward order;
+                  outputs: the nodes that are read out, in order;
                   projections (name, bits, bias_start): in the order of the edges into
                   populations, bits 0 for float; extra: free text and numbers about the
                   network
@@ -36,13 +37,14 @@ Extra = Mapping[str, str | float]
 class Hints:
     """The metadata of a graph that snnc wrote.
 
-    populations: node -> name, in forward order. projections: (name, bits, bias_start), in the order of the
-    edges that end in populations. extra: see :func:`snnc.frontends.nir_writer.write`.
+    populations: node -> name, in forward order. outputs: nodes. projections: (name, bits, bias_start), in the order
+    of the edges that end in populations. extra: see :func:`snnc.frontends.nir_writer.write`.
     """
 
     name: str
     dt: float
     populations: dict[str, str]
+    outputs: list[str]
     projections: tuple[tuple[str, int | None, int], ...]
     extra: dict[str, str | float]
 
@@ -54,6 +56,7 @@ def graph_metadata(network: Network, nodes: list[str], extra: Extra) -> dict[str
         "name": network.name,
         "dt": network.dt,
         "populations": {"node": nodes, "name": [p.name for p in network.populations]},
+        "outputs": [nodes[network.rank[name]] for name in network.outputs],
         "projections": {
             "name": [p.name for p in network.projections],
             "bits": np.array([p.bits or 0 for p in network.projections], np.int64),
@@ -77,7 +80,7 @@ def graph_hints(graph: NodeGraph) -> Hints | None:
             where=tree.where,
             fix="use the version of snnc that wrote it, or a later one",
         )
-    tree.only("format", "name", "dt", "populations", "projections", "extra")
+    tree.only("format", "name", "dt", "populations", "outputs", "projections", "extra")
     populations, projections = tree.group("populations"), tree.group("projections")
     populations.only("node", "name")
     projections.only("name", "bits", "bias_start")
@@ -96,6 +99,7 @@ def graph_hints(graph: NodeGraph) -> Hints | None:
         name=tree.text("name"),
         dt=tree.number("dt"),
         populations=dict(zip(nodes, names, strict=True)),
+        outputs=tree.texts("outputs"),
         projections=tuple((n, int(b) or None, int(s)) for n, b, s in zip(labels, bits, starts, strict=True)),
         extra=tree.group("extra").plain() if "extra" in graph.hints else {},
     )
