@@ -58,9 +58,9 @@ def test_nothing_in_a_file_is_run(path: Path, place: str) -> None:
         repack(path, add={"archive_format": b"pt2"} if place == "pt2" else {}, compressed=place == "compressed")
     error = refused(path)
     assert not marker.exists()
-    if place in ("alone", "in a checkpoint"):
+    if place in ("alone", "in a checkpoint", "legacy"):
         assert error.message == f"reading it would run code of {os.system.__module__}.system"
-        assert "snnc.frontends.torch.from_module" in error.fix
+        assert "snnc.load(module, example)" in error.fix
     # The trap is a real one.
     if place in ("bare pickle", "in a checkpoint"):
         pickle.loads(path.read_bytes()) if place == "bare pickle" else torch.load(path, weights_only=False)
@@ -83,14 +83,14 @@ def test_a_whole_module_is_refused_with_its_classes(path: Path) -> None:
     assert "reading it would run code of" in error.message
     for name in ("snnc.models.spiking.SpikingNetwork", "torch.nn.modules.linear.Linear", "Sequential"):
         assert name in error.message
-    assert "from_module" in error.fix
+    assert "snnc.load(module, example)" in error.fix
 
 
 def test_a_bare_state_dict_is_not_a_checkpoint(path: Path) -> None:
     torch.save(dense().state_dict, path)
     error = refused(path)
     assert "not a checkpoint of snnc" in error.message
-    assert "from_module" in error.fix
+    assert "snnc.load(module, example)" in error.fix
 
 
 @pytest.mark.parametrize(
@@ -134,14 +134,21 @@ def test_other_files_are_told_by_their_content(path: Path, content: bytes, messa
     assert message in refused(path).message
 
 
-def test_no_file_a_folder_a_zip_and_a_legacy_file(path: Path) -> None:
+def test_no_file_a_folder_and_a_zip(path: Path) -> None:
     assert "no such file" in refused(path.with_name("missing.pt")).message
     assert "a folder, not a file" in refused(path.parent).message
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a/readme.txt", "hello")
     assert "a zip archive, but not one of torch.save" in refused(path).message
-    torch.save({"format": "snnc-checkpoint"}, path, _use_new_zipfile_serialization=False)
-    assert "before version 1.6" in refused(path).message
+
+
+def test_a_legacy_file_is_read_alike(path: Path) -> None:
+    """torch before 1.6 wrote no zip archive; its pickles are as safe to read with weights_only."""
+    torch.save(torch.load(path, weights_only=True), path, _use_new_zipfile_serialization=False)
+    assert not zipfile.is_zipfile(path)
+    assert read(path).model == "mlp"
+    path.write_bytes(path.read_bytes()[:-50])
+    assert "this file is damaged" in refused(path).message
 
 
 def test_a_tensor_cannot_claim_more_than_its_record(path: Path) -> None:

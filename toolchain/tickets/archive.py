@@ -1,16 +1,20 @@
 """Opening ``.pt`` files from strangers without running anything that is in them.
 
-A pickle is a program. Only plain values and tensors are read (torch's ``weights_only``), and the
-formats that would lead torch around that are refused before torch sees them: bare and legacy
-pickles, TorchScript, and ``.pt2``, whose reader falls back to unrestricted unpickling.
+A pickle is a program. Only plain values and tensors are read (torch's ``weights_only``; besides them the
+numbers of numpy and the namespaces of argparse, which training scripts put beside them), and the
+formats that would lead torch around that are refused before torch sees them: bare pickles,
+TorchScript, and ``.pt2``, whose reader falls back to unrestricted unpickling.
 """
 
 from __future__ import annotations
 
+import argparse
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from snnc.errors import InputError
@@ -20,9 +24,19 @@ _ZIP = b"PK\x03\x04"
 _LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc"  # torch's magic number, pickled
 _HDF5 = b"\x89HDF"
 _OTHER_MODEL = (
-    "snnc reads the checkpoints of `snnc train` and `snnc ticket`; for another model use "
-    "snnc.frontends.torch.from_module in Python, or a NIR file"
+    "save its state_dict and name what builds it: --model package.module:factory; or use snnc.load(module, example) "
+    "in Python, or a NIR file"
 )
+# Values without code that torch does not know by itself; numpy 1 and 2 name the first differently.
+_SCALAR: Any = np.float64(0).__reduce__()[0]
+_HARMLESS: list[Any] = [
+    _SCALAR,
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"},
+    argparse.Namespace,
+]
 
 
 def load_plain(path: Path) -> Any:
@@ -30,25 +44,30 @@ def load_plain(path: Path) -> Any:
 
     Raises InputError for a missing, damaged or unsafe file and for other formats.
     """
-    _refuse_other_formats(path)
+    legacy = _refuse_other_formats(path)
+    unsafe: list[str] = []
     try:
-        unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        if not unsafe:
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_HARMLESS):
+            if not legacy:
+                unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+            if not unsafe:
+                return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle makes its reader raise anything
-        reason = (str(error).splitlines() or [""])[0]
-        raise _refusal(path, f"this file is damaged: {type(error).__name__}: {reason[:200]}", "get it again") from None
+        unsafe = re.findall(r"[Uu]nsupported (?:global: )?GLOBAL (\S+) w", str(error))
+        if not unsafe:
+            reason = (str(error).splitlines() or [""])[0]
+            message = f"this file is damaged: {type(error).__name__}: {reason[:200]}"
+            raise _refusal(path, message, "get it again") from None
     raise _refusal(path, f"reading it would run code of {', '.join(sorted(unsafe)[:8])}", _OTHER_MODEL)
 
 
-def _refuse_other_formats(path: Path) -> None:
+def _refuse_other_formats(path: Path) -> bool:
+    """InputError for what is no file of torch.save; whether it is one from before torch 1.6, which is no archive."""
     head = sniff(path)
     if head.startswith(_HDF5):
         raise _refusal(path, "this is HDF5, not a torch file", "a NIR file must be named .nir")
     if head.startswith(_LEGACY):
-        raise _refusal(
-            path, "this is torch's format from before version 1.6", "torch.save it again with a recent torch"
-        )
+        return True
     if head.startswith(b"\x80"):
         raise _refusal(path, "this is a bare pickle, which could run any code", _OTHER_MODEL)
     if not head.startswith(_ZIP):
@@ -69,6 +88,7 @@ def _refuse_other_formats(path: Path) -> None:
     # torch.save stores; a compressed archive could unfold into any size.
     if sum(entry.file_size for entry in entries) > path.stat().st_size:
         raise _refusal(path, "this archive is compressed, torch.save does not do that", "torch.save it again")
+    return False
 
 
 def _refusal(path: Path, message: str, fix: str) -> InputError:

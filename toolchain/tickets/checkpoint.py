@@ -108,7 +108,11 @@ class Checkpoint:
 
 def read(path: Path) -> Checkpoint:
     """Read a checkpoint from a stranger; InputError, with the file named, for whatever is wrong with it."""
-    plain = archive.load_plain(path)
+    return decode(archive.load_plain(path), path)
+
+
+def decode(plain: Any, path: Path) -> Checkpoint:
+    """The checkpoint in what :func:`snnc.tickets.archive.load_plain` read from `path`; InputError as above."""
     try:
         return _decode(plain)
     except InputError as error:
@@ -148,7 +152,7 @@ def _decode(plain: Any) -> Checkpoint:
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         raise InputError(
             "this holds tensors or values, but not a checkpoint of snnc",
-            fix="for a model of your own use snnc.frontends.torch.from_module in Python, or a NIR file",
+            fix="name what builds its model: --model package.module:factory, or snnc.load(module, example) in Python",
         )
     version = plain.get("version")
     if type(version) is not int or version != VERSION:
@@ -209,7 +213,7 @@ def _unpack(plain: Mapping[str, Any]) -> Masks:
             not isinstance(name, str)
             or not isinstance(shape, list)
             or not all(type(n) is int and n > 0 for n in shape)
-            or not _is_stored(bits)
+            or not is_stored(bits)
             or bits.dtype != torch.uint8
             or tuple(bits.shape) != (-(-math.prod(shape) // 8),)
         ):
@@ -242,7 +246,7 @@ def _build(checkpoint: Checkpoint, state: Mapping[str, Tensor]) -> SpikingNetwor
 
 
 def _check_tensor(name: str, tensor: Any, expected: Tensor) -> None:
-    if not _is_stored(tensor):
+    if not is_stored(tensor):
         raise InputError(f"'{name}' must be a tensor whose every element is stored")
     if tensor.shape != expected.shape:
         raise InputError(
@@ -260,7 +264,7 @@ def _check_tensor(name: str, tensor: Any, expected: Tensor) -> None:
         raise InputError(f"the tensor '{name}' is {tensor.tolist()}, the model needs {expected.tolist()}")
 
 
-def _is_stored(tensor: Any) -> bool:
+def is_stored(tensor: Any) -> bool:
     """Whether it is a dense tensor in memory; a few bytes of a file, or none, can pose as a tensor of any size."""
     if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.device.type != "cpu":
         return False
