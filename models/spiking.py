@@ -89,11 +89,11 @@ def population_names(layers: Sequence[nn.Module]) -> dict[int, str]:
     for index, layer in enumerate(layers):
         if isinstance(layer, nn.Linear):
             kind = "fc"
-        elif isinstance(layer, nn.Conv2d):
+        elif isinstance(layer, (nn.Conv1d, nn.Conv2d)):
             kind = "conv"
         elif isinstance(layer, nn.AvgPool2d) and kind == "neurons":
             kind = "pool"
-        elif isinstance(layer, (snn.Leaky, snn.Synaptic)):
+        elif isinstance(layer, snn.SpikingNeuron):
             counts[kind] = counts.get(kind, 0) + 1
             names[index] = f"{kind}{counts[kind]}"
             kind = "neurons"

@@ -10,6 +10,10 @@ from hypothesis import settings
 
 from snnc.targets.lava import environment
 
+# Workers of one test run share the cores: each takes one thread, before torch counts them.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # A shared machine must give one verdict on one commit; elsewhere every run tries new examples.

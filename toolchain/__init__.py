@@ -11,12 +11,18 @@ The verbs of the command line as functions; everything heavy is imported on firs
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from snnc.errors import UsageError
 from snnc.version import VERSION
 
 if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
     from snnc.compare import Comparison
     from snnc.image import Image
     from snnc.network import Network
@@ -28,17 +34,37 @@ if TYPE_CHECKING:
 __all__ = ["chips", "compile", "data", "estimate", "load", "open_image", "simulate", "verify"]
 __version__ = VERSION
 
+_logger = logging.getLogger(__name__)
 
-def load(path: str | Path, *, parent: bool = False, **reading: Any) -> Network:
-    """Read the network of a checkpoint (.pt) or a NIR file (.nir).
 
-    parent: the dense network that a ticket was found in. reading: what the file does not say, by the names of
-    :class:`snnc.frontends.reading.Reading`: dt, semantics, reset, late_reset, strict. Raises InputError, UsageError.
+def load(
+    source: str | Path | Module,
+    example: Tensor | Sequence[Tensor] | None = None,
+    *,
+    parent: bool = False,
+    **reading: Any,
+) -> Network:
+    """The network of a file or of a torch module.
+
+    source: a checkpoint (.pt), a NIR file (.nir), a lava-dl network (.net), or a module of snntorch neurons.
+    example: an input of the module, of all its time steps, if it loops over them, or of one. parent: the dense
+    network that a ticket was found in. reading: what the source does not say, by the names of
+    :class:`snnc.frontends.reading.Reading`: dt, semantics, reset, late_reset, strict, model, shape.
+
+    What had to be assumed is logged to "snnc" as warnings and infos. Raises InputError, UsageError.
     """
     from snnc import frontends
     from snnc.frontends.reading import Reading
 
-    return frontends.load(Path(path), Reading(**reading), parent=parent)[0]
+    if isinstance(source, (str, Path)):
+        if example is not None:
+            raise UsageError("a file takes no example", where=str(source), fix="give its --shape, or the module itself")
+        network, about = frontends.load(Path(source), Reading(**reading), parent=parent)
+    else:
+        network, about = frontends.load_module(source, example, Reading(**reading))
+    for note in about["notes"]:
+        _logger.log(logging.WARNING if note["kind"] == "warning" else logging.INFO, note["text"])
+    return network
 
 
 def compile(
