@@ -226,14 +226,13 @@ def decay(network: Network, target: Target) -> Iterator[Violation]:
 
 def current_bias(network: Network, target: Target) -> Iterator[Violation]:
     """A bias enters the membrane, so a layer with a synaptic current (cuba_lif) has none before that current."""
-    for projection in network.projections:
-        bias = projection.op.bias
-        post = network[projection.post]
-        filtered = post.neuron == "cuba_lif" and np.any(euler.discretise(post, network.dt).alpha != 0)
-        if filtered and bias is not None and np.any(bias != 0):
+    for population in network.layers:
+        if population.neuron != "cuba_lif" or not np.any(euler.discretise(population, network.dt).alpha != 0):
+            continue
+        if any(p.op.bias is not None and np.any(p.op.bias != 0) for p in network.into(population.name)):
             yield Violation(
                 "current-bias",
-                f"layer '{post.name}'",
+                f"layer '{population.name}'",
                 f"its bias passes the synaptic current; {target.name} adds a bias to the membrane only",
                 "train this layer with bias=False (and without batch norm before a current)",
                 "neuron.bias_bits",

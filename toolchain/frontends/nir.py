@@ -34,6 +34,8 @@ __all__ = ["DEFAULT_DT", "from_tree", "open_file", "read", "write"]
 
 # The step of the LIF and Braille experiments of the NIR paper (Pedersen et al., Nat. Commun. 15:8122, 2024).
 DEFAULT_DT = 1e-4
+# Seconds: no neuron that steps by DEFAULT_DT remembers so long.
+LONG = 1.0
 
 
 def read(path: Path, reading: Reading = AS_WRITTEN, notes: Notes | None = None) -> Network:
@@ -122,6 +124,7 @@ class _Reader:
         )
         if self.hints is None:
             self._note_short_times(network)
+            self._note_long_times(network)
         return network
 
     def _profile(self) -> Profile | None:
@@ -222,6 +225,16 @@ class _Reader:
                     node.where,
                     fix="export the network with a recent nir",
                 )
+
+    def _note_long_times(self, network: Network) -> None:
+        """Time constants of seconds are hardly meant for an assumed step: they may count steps."""
+        times = [v.min() for p in network.layers for k, v in p.params.items() if k.startswith("tau")]
+        if self.reading.dt is None and network.dt == DEFAULT_DT and times and min(times) >= LONG:
+            self.notes.tell(
+                f"the time constants are {min(times):.3g} s and more, {min(times) / network.dt:,.0f} steps; if they "
+                "count steps, say so: --dt 1",
+                kind="warning",
+            )
 
     def _note_short_times(self, network: Network) -> None:
         """norse's exporter multiplies time constants by its step; then they are shorter than any step."""
