@@ -9,14 +9,15 @@ Loops. A loop holds a node with memory, or it has no meaning. Information flows 
 depth-first search from the inputs; an edge back to a node on its own path delivers one step
 later, as every framework does it. In a loop that is entered in one place this is the edge back
 to that place, however one searches. A loop with several entries leaves it open which of its edges is
-the late one; then the names decide, and the choice is reported. A loop with a delay of its own
-is as late as that says, and not a step more.
+the late one; then the names decide, and the choice is reported. A loop with a Delay of its own
+is as late as that says, and not a step more: the order begins anew behind the Delay.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -161,19 +162,29 @@ class Graph:
             ) from None
 
     @cached_property
+    def search(self) -> tuple[str, ...]:
+        """All nodes in the order of the search from the inputs: each but an input after one that feeds it."""
+        return self.given if self.given is not None else self._sorted(frozenset())
+
+    @cached_property
     def order(self) -> tuple[str, ...]:
         """All nodes, such that the edges against this order are those that close a loop."""
-        if self.given is not None:
-            return self.given
+        return self.search if self.given is not None or not self.delayed else self._sorted(self.delayed)
+
+    def _sorted(self, without: Collection[Edge]) -> tuple[str, ...]:
+        """Depth-first search from the inputs that does not follow some edges, and from their ends where it must."""
         seen: set[str] = set()
         done: list[str] = []
-        for start in sorted(n for n, v in self.vertices.items() if isinstance(v.part, Input)):
+        inputs = sorted(n for n, v in self.vertices.items() if isinstance(v.part, Input))
+        for start in (*inputs, *sorted({post for _, post in without})):
+            if start in seen:
+                continue
             stack = [(start, iter(self.targets[start]))]
             seen.add(start)
             while stack:
                 name, following = stack[-1]
                 for post in following:
-                    if post not in seen:
+                    if post not in seen and (name, post) not in without:
                         seen.add(post)
                         stack.append((post, iter(self.targets[post])))
                         break
@@ -183,10 +194,23 @@ class Graph:
         return tuple(reversed(done))
 
     @cached_property
-    def late(self) -> list[Edge]:
-        """The edges that close a loop."""
-        place = {name: k for k, name in enumerate(self.order)}
-        return [(pre, post) for pre, post in self.edges if place[pre] >= place[post]]
+    def delayed(self) -> frozenset[Edge]:
+        """Edges of loops over which all comes late by a Delay, to where something is added or remembered."""
+        found: set[Edge] = set()
+        for name, vertex in self.vertices.items():
+            if not (isinstance(vertex.part, Delay) and name in self.looped and np.all(vertex.part.steps >= 1)):
+                continue
+            todo = [name]
+            while todo:
+                pre = todo.pop()
+                for post in self.targets[pre]:
+                    if self.loops[post] != self.loops[name]:
+                        continue
+                    if isinstance(self.vertices[post].part, Neuron) or len(self.sources[post]) > 1:
+                        found.add((pre, post))
+                    else:
+                        todo.append(post)
+        return frozenset(found)
 
     @cached_property
     def open_choices(self) -> list[Edge]:
@@ -195,24 +219,26 @@ class Graph:
         An edge closes a loop with one entry if its end dominates its start: if every path from an input to the
         start passes the end.
         """
-        if not self.late:
+        after = {name: k for k, name in enumerate(self.order)}
+        late = [edge for edge in self.edges if after[edge[0]] >= after[edge[1]] and edge not in self.delayed]
+        if not late:
             return []
-        place = {name: k for k, name in enumerate(self.order)}
-        above = dict.fromkeys(self.order, -1)  # the nearest dominator; -1 is before all inputs
+        place = {name: k for k, name in enumerate(self.search)}
+        above = dict.fromkeys(self.search, -1)  # the nearest dominator; -1 is before all inputs
 
         def meet(a: int, b: int) -> int:
             while a != b:
                 if a > b:
-                    a = above[self.order[a]]
+                    a = above[self.search[a]]
                 else:
-                    b = above[self.order[b]]
+                    b = above[self.search[b]]
             return a
 
         changed = True
         known: set[str] = set()
         while changed:
             changed = False
-            for name in self.order:
+            for name in self.search:
                 feeds = [place[s] for s in self.sources[name] if s in known]
                 nearest = -1
                 if feeds:
@@ -227,21 +253,26 @@ class Graph:
         def dominates(post: str, pre: str) -> bool:
             k = place[pre]
             while k > place[post]:
-                k = above[self.order[k]]
+                k = above[self.search[k]]
             return k == place[post]
 
-        return [(pre, post) for pre, post in self.late if not dominates(post, pre)]
+        return [(pre, post) for pre, post in late if not dominates(post, pre)]
 
     @cached_property
     def looped(self) -> set[str]:
         """The nodes that lie on a loop."""
+        size = Counter(self.loops.values())
+        return {n for n, k in self.loops.items() if size[k] > 1} | {a for a, b in self.edges if a == b}
+
+    @cached_property
+    def loops(self) -> dict[str, int]:
+        """A number for each node, the same for nodes that reach each other."""
         names = list(self.vertices)
         number = {name: k for k, name in enumerate(names)}
         ends = np.array([(number[a], number[b]) for a, b in self.edges]).reshape(-1, 2)
         links = sparse.coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(names), len(names)))
         _, member = sparse.csgraph.connected_components(links, connection="strong")
-        shared = np.bincount(member)[member] > 1
-        return {n for n, s in zip(names, shared, strict=True) if s} | {a for a, b in self.edges if a == b}
+        return dict(zip(names, member.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -304,9 +335,9 @@ class _Assembly:
     size: int = 0
 
     def network(self, dt: float, name: str) -> Network:
-        for node in self.graph.order:
+        for node in self.graph.search:
             self._visit(node)
-        for pre, post in self.graph.late:
+        for pre, post in self.graph.edges:  # those that were not known when a node was visited
             self._fits(post, self.flows[pre])
         order = self._order()
         projections = self._projections()
@@ -327,7 +358,7 @@ class _Assembly:
 
     def _order(self) -> list[str]:
         if self.labels is None:
-            return list(self.populations)
+            return [node for node in self.graph.order if node in self.populations]
         order = list(self.labels.populations)
         if set(order) != set(self.populations):
             raise InputError("the metadata list other populations than the graph has", where=self.graph.where)
@@ -427,7 +458,6 @@ class _Assembly:
         self.flows[name] = _Flow(name, shape, feed)
 
     def _fits(self, post: str, feed: _Flow) -> None:
-        """The check of a feed that was not known when its node was visited."""
         if post in self.populations:
             self._same_shape(post, feed, self.populations[post].shape)
 
