@@ -173,7 +173,8 @@ def test_a_network_whose_input_has_neurons(path: Path) -> None:
 def test_a_dense_layer_without_neurons_integrates(path: Path) -> None:
     layers = chain()
     del layers[4]["neuron"]
-    network, _ = load(write(path, layers))
+    network, (note,) = load(write(path, layers))
+    assert "layer 4 has no neurons: netx reads out its membrane" in note
     assert {k: int(v[0]) for k, v in network["dense4"].params.items()} == {
         "u_decay": 0,
         "v_decay": 4096,
@@ -340,8 +341,8 @@ def intel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(reason)
     assert hashlib.sha256((folder / WHEEL).read_bytes()).hexdigest() == SHA256
     with zipfile.ZipFile(folder / WHEEL) as wheel:
-        wanted = [n for n in wheel.namelist() if n.startswith((f"{GOLDEN}/pilotnet_lif/", f"{GOLDEN}/ntidigits/"))]
-        wheel.extractall(folder, wanted)
+        folders = ("pilotnet_lif/", "pilotnet_sdnn/network.net", "ntidigits/")
+        wheel.extractall(folder, [n for n in wheel.namelist() if n.startswith(tuple(f"{GOLDEN}/{f}" for f in folders))])
     return folder / GOLDEN
 
 
@@ -389,7 +390,14 @@ def test_pilotnet_by_the_command(intel: Path, tmp_path: Path) -> None:
     assert layers[1]["total"] == first[..., :STEPS].sum()
 
 
-def test_other_neurons_of_lava_dl_are_refused_by_name(intel: Path) -> None:
-    with pytest.raises(InputError) as caught:
-        load(intel / "ntidigits" / "ntidigits.net")
-    assert "layer" in caught.value.where
+@pytest.mark.parametrize(
+    ("file", "where", "says"),
+    [
+        ("ntidigits/ntidigits.net", "layer 5", "layers of type 'average' do not run in netx"),
+        ("pilotnet_sdnn/network.net", "field 'neuron/type'", "neurons of type 'SDNN' are not read"),
+    ],
+)
+def test_what_cuba_neurons_do_not_do_is_refused_by_layer(intel: Path, file: str, where: str, says: str) -> None:
+    with pytest.raises(InputError, match=says) as caught:
+        load(intel / file)
+    assert where in caught.value.where

@@ -319,6 +319,11 @@ class _Builder:
             if layer.kind == "conv":
                 raise layer.error("the field 'neuron' of this conv layer is missing", "neuron")
             values = {name: np.array(value) for name, value in READ_OUT.items()}
+            self.notes.tell(
+                f"layer {layer.index} has no neurons: netx reads out its membrane, which never spikes and which no "
+                "chip can be asked for; end in CUBA neurons to compile it",
+                kind="warning",
+            )
         elif not isinstance(neuron, dict):
             raise layer.error(f"must be a group, got {describe(neuron)}", "neuron")
         else:
