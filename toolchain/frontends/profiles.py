@@ -42,8 +42,11 @@ def _same(semantics: Semantics) -> Callable[[str, bool], Semantics]:
 
 
 def _spyx(neuron: str, looped: bool) -> Semantics:
-    """spyx.nn: LIF and IF subtract after the next leak; RCuBaLIF before it; CuBaLIF both times."""
-    when = "next" if neuron in ("if", "lif") else "now" if looped else "twice"
+    """spyx.nn 1.0: LIF and IF subtract after the next leak, CuBaLIF before it, and all three in loops likewise.
+
+    CuBaLIF of earlier releases subtracted both times, which 1.0 calls an error.
+    """
+    when = "next" if neuron in ("if", "lif") else "now"
     return Semantics("subtract", when=when, output="next")
 
 
@@ -68,8 +71,10 @@ PROFILES: dict[str, Profile] = {
         "late",
     ),
     "sinabs": Profile(
-        "several spikes per step at v >= v_threshold, each subtracting it; exponential decay; tau counts steps",
+        "several spikes per step at v >= v_threshold, each subtracting it; exponential decay; tau counts steps; "
+        "no recurrent bias in step 0",
         _sinabs,
+        "late",
         dt=1.0,
     ),
     "spyx": Profile(
@@ -82,8 +87,9 @@ PROFILES: dict[str, Profile] = {
         "never",
     ),
     "spikingjelly": Profile(
-        "spikes at v >= v_threshold, reset to v_reset, where the membrane also starts",
+        "spikes at v >= v_threshold, reset to v_reset, where the membrane also starts; no recurrent bias in step 0",
         _same(Semantics("value", ">=", start="reset", gain="time")),
+        "late",
     ),
 }
 
