@@ -38,6 +38,31 @@ def test_the_engine_equals_the_reference(data: st.DataObject) -> None:
     assert_equals_reference(network, spikes, threads=data.draw(st.sampled_from([1, 2])))
 
 
+@several
+@given(st.data())
+def test_the_engine_equals_the_reference_on_graded_values(data: st.DataObject) -> None:
+    """Frames of a camera, say: integers of any sign, of which zeros are no events."""
+    network = data.draw(networks())
+    spikes = data.draw(recordings(network.inputs[0].shape))
+    reach = data.draw(st.sampled_from([2, 255, 1 << 14]))
+    values = np.random.default_rng(data.draw(st.integers(0, 2**32))).integers(-reach, reach + 1, spikes.shape)
+    assert_equals_reference(network, (values * spikes).astype(np.int32), threads=data.draw(st.sampled_from([1, 2])))
+
+
+def test_graded_values_multiply_the_weight() -> None:
+    network = Network(
+        (Population("in", (1,), "input"), population("out", (1,), threshold=10, v_decay=0)),
+        (Projection("p", "in", "out", (Linear(canonical(np.array([[4]], np.int16))),)),),
+        ("out",),
+        1e-3,
+    )
+    values = np.array([1, 1, 1, 3, -2, 5, 0, 1], np.int32).reshape(1, 8, 1)
+    # v: 4, 8, 12 -> 0, 12 -> 0, -8, 12 -> 0, 0, 4; above 10 it spikes. Weights are held times 64, as the threshold is.
+    expected = [0, 0, 1, 1, 0, 1, 0, 0]
+    assert reference.simulate(network, values)["out"][0, :, 0].astype(int).tolist() == expected
+    assert_equals_reference(network, values)
+
+
 @pytest.mark.parametrize("size", [(1 << 16) + 1, 1 << 16])
 def test_targets_around_the_16_bit_index(size: int) -> None:
     """The last neurons must be reached, in the narrow and in the wide form of the table."""

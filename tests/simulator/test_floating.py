@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from float_networks import conv, spikes
 
-from snnc.errors import InputError
+from snnc.errors import InputError, UsageError
 from snnc.network import Network, Population, Projection, Semantics
 from snnc.ops import Conv2d, Flatten, Linear, Pool2d, canonical
 from snnc.simulator import floating
+from snnc.simulator.floating import batches
 
 snntorch = pytest.importorskip("snntorch")
 DT = 1e-3
@@ -172,6 +174,23 @@ def test_recurrence_arrives_one_step_later() -> None:
     )
     pulse = np.eye(1, 6, dtype=np.uint8).reshape(1, 6, 1)
     assert np.flatnonzero(floating.simulate(network, pulse)["n"]).tolist() == [1, 3, 5]
+
+
+def test_counts_do_not_depend_on_blocks_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples are run in blocks; how many fit into one must not show, in any layer."""
+    network = conv()
+    data = {"input": spikes(network, samples=7, steps=9)}
+    whole = {k: v.sum(axis=1).reshape(7, -1) for k, v in floating.simulate(network, data).items()}
+    seen: list[int] = []
+    for block, threads in ((1, 2), (3, 1), (16, 2)):
+        monkeypatch.setattr(batches, "BLOCK_SAMPLES", block)
+        found = batches.counts(network, data, threads=threads, progress=lambda done, total: seen.append(done))
+        assert found.keys() == whole.keys()
+        for name, expected in whole.items():
+            np.testing.assert_array_equal(found[name], expected)
+        assert seen[-1] == 7
+    with pytest.raises(UsageError, match="at least one thread"):
+        batches.counts(network, data, threads=0)
 
 
 def test_what_has_no_float_equation_is_refused() -> None:
