@@ -25,6 +25,7 @@ lint: setup
 
 numbers: setup
 	$(BIN)/python -m tests.experiments.digits
+	$(BIN)/python -m tests.experiments.networks
 
 setup: $(VENV)/ready $(SNNC_LAVA_DIR)/snnc-lava.json
 

@@ -1,12 +1,11 @@
-"""Writes docs/numbers.md: ``python -m tests.experiments.digits`` (about ten minutes on two cores).
+"""Lottery tickets on scikit-learn digits: ``python -m tests.experiments.digits`` (about ten minutes on two cores).
 
-Every number in the documentation comes from here. Accuracy is on the test split, which nothing
+Writes its part of docs/numbers.md. Accuracy is on the test split, which nothing
 was chosen by; mean and spread are over seeds of the training.
 """
 
 from __future__ import annotations
 
-import platform
 import statistics
 import tempfile
 import time
@@ -20,9 +19,9 @@ from snnc.compilation import Options
 from snnc.report import Side
 from snnc.simulator import simulate
 from snnc.verification import verify
-from tests.benchmarks import executors
+from tests.benchmarks import executors, timing
+from tests.experiments import page
 
-ROOT = Path(__file__).resolve().parents[2]
 SEEDS = (0, 1, 2)
 SPARSITIES = (0.9, 0.95, 0.98)
 CHIPS = ("loihi", "loihi2")
@@ -42,16 +41,8 @@ def main() -> None:
             *_equality(folder),
             *_speed(folder),
         ]
-    minutes = (time.perf_counter() - begin) / 60
-    head = [
-        "# Numbers",
-        "",
-        f"Written by `make numbers` in {minutes:.0f} minutes ({platform.machine()}, snnc {snnc.__version__}).",
-        "",
-        "Data: scikit-learn digits, 8 steps, rate code; network 64-256-256-10 of leaky neurons (`mlp`).",
-        "",
-    ]
-    (ROOT / "docs/numbers.md").write_text("\n".join(head + rows) + "\n")
+    head = ["scikit-learn digits, 8 steps, rate code; network 64-256-256-10 of leaky neurons (`mlp`).", ""]
+    page.put("digits", "Tickets on digits", head + rows, time.perf_counter() - begin)
 
 
 def _tickets(folder: Path, seed: int) -> dict[str, float]:
@@ -75,7 +66,7 @@ def _accuracy(found: list[dict[str, float]]) -> list[str]:
         "reinit": f"same places, new weights, {SPARSITIES[-1]:.0%}",
         "random-mask": f"random places, {SPARSITIES[-1]:.0%}",
     }
-    rows = ["## Lottery tickets", "", f"Test accuracy of the float network, {len(SEEDS)} seeds, 450 samples.", ""]
+    rows = ["### Lottery tickets", "", f"Test accuracy of the float network, {len(SEEDS)} seeds, 450 samples.", ""]
     rows += ["| network | mean | spread |", "|---|---|---|"]
     for key, label in names.items():
         values = [100 * f[key] for f in found]
@@ -93,7 +84,7 @@ def _figures(path: Path, chip: str, *, parent: bool = False, bits: int = 8) -> t
 
 def _compiled(folder: Path) -> list[str]:
     rows = [
-        "## Compiled",
+        "### Compiled",
         "",
         "Seed 0, 8 bits, test split, means per sample. Energy and time of loihi2 are assumed.",
         "",
@@ -116,7 +107,7 @@ def _compiled(folder: Path) -> list[str]:
 
 
 def _widths(folder: Path) -> list[str]:
-    rows = ["## Weight width", "", "Ticket of seed 0, 95 % pruned, loihi, test split.", ""]
+    rows = ["### Weight width", "", "Ticket of seed 0, 95 % pruned, loihi, test split.", ""]
     rows += ["| bits | accuracy | weights that rounded to zero | synaptic memory |", "|---|---|---|---|"]
     for bits in BITS:
         side, found = _figures(folder / "ticket-0.95-0.pt", "loihi", bits=bits)
@@ -126,7 +117,7 @@ def _widths(folder: Path) -> list[str]:
 
 
 def _equality(folder: Path) -> list[str]:
-    rows = ["## Equal to Lava", "", "Spikes of all layers, Lava `fixed_pt` on the CPU, all 450 test samples.", ""]
+    rows = ["### Equal to Lava", "", "Spikes of all layers, Lava `fixed_pt` on the CPU, all 450 test samples.", ""]
     rows += ["| network | spikes | differing |", "|---|---|---|"]
     test = datasets.samples("digits", "test")
     for sparsity in SPARSITIES:
@@ -139,8 +130,8 @@ def _equality(folder: Path) -> list[str]:
 def _speed(folder: Path) -> list[str]:
     image = snnc.compile(snnc.load(folder / "ticket-0.95-0.pt"), "loihi")
     timings = executors.measure(image, datasets.samples("digits", "test").first(100))
-    text = f"Ticket, 95 % pruned, 100 samples x 8 steps, {executors.ROUNDS} rounds in turn."
-    return ["## Speed", "", text, "", *executors.table(timings)]
+    text = f"Ticket, 95 % pruned, 100 samples x 8 steps, {timing.ROUNDS} rounds in turn."
+    return ["### Speed", "", text, "", *timing.table(timings, executors.UNIT)]
 
 
 if __name__ == "__main__":
