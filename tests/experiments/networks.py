@@ -73,7 +73,9 @@ def _nmnist() -> list[str]:
 def _speed() -> list[str]:
     samples = snnc.data(RECORDINGS, "all").first(16)
     timings, same = floats.measure(CNN, samples)
-    text = f"The same CNN on {len(samples)} recordings, {ROUNDS} rounds in turn; of the output counts {same:.1%} are equal."
+    text = (
+        f"The same CNN, {len(samples)} recordings, {ROUNDS} rounds in turn; of the output counts {same:.1%} are equal."
+    )
     return ["### Speed of the float executor", "", text, "", *table(timings, floats.UNIT)]
 
 
