@@ -60,7 +60,7 @@ SPIKING = ("if", "lif", "cuba_lif")
 # A value of each field of Semantics -> all of them.
 CHOICES: dict[str, tuple[str, ...]] = {
     "reset": ("zero", "value", "subtract", "none"),
-    "when": ("now", "next", "twice", "recheck"),
+    "when": ("now", "next", "recheck"),
     "compare": (">", ">="),
     "spikes": ("one", "many"),
     "floor": ("none", "threshold"),
@@ -81,9 +81,9 @@ class Semantics:
     reset: what a spike does to the membrane: "zero" (v = 0), "value" (v = v_reset), "subtract" (v -= h),
     "none".
     when: "now": in the step of the spike, v = reset(v*). "next": on top of the update of the next step, which
-    then sees the reset before it compares (snntorch's reset_delay=True). "twice": both (subtract only).
-    "recheck": subtract only, snntorch's reset_delay=False: with r = [v > h], v* -= r h; s = [v* > h];
-    v = v* - (s - r) h. It differs from "now" where a reset membrane is still above h.
+    then sees the reset before it compares (snntorch's reset_delay=True). "recheck": subtract only, snntorch's
+    reset_delay=False: with r = [v > h], v* -= r h; s = [v* > h]; v = v* - (s - r) h. It differs from "now" where a
+    reset membrane is still above h.
     compare: ">": a neuron spikes strictly above the threshold, ">=": also at it.
     spikes: "one" per step at most, or "many": trunc(v* / h), each of which resets.
     floor: "threshold": after each step v is at least -h.
@@ -93,7 +93,7 @@ class Semantics:
     paper); "time": v += r dt x, by the letter of the equation (SpikingJelly).
     output: "next": spikes leave the neuron one step after they are fired; recurrent ones are not delayed more
     than a step for that.
-    arithmetic: "slayer": the integers of lava-dl's training (:mod:`snnc.simulator.slayer`) instead of floats.
+    arithmetic: "slayer": the integers of lava-dl's training (:mod:`snnc.simulator.floating.slayer`) instead of floats.
     """
 
     reset: str = "zero"
@@ -111,7 +111,7 @@ class Semantics:
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise InputError(f"{name} must be one of {', '.join(known)}; got '{getattr(self, name)}'")
-        if self.when in ("twice", "recheck") and self.reset != "subtract":
+        if self.when == "recheck" and self.reset != "subtract":
             raise InputError(f"when '{self.when}' belongs to reset 'subtract', not to '{self.reset}'")
 
 

@@ -29,7 +29,6 @@ UNUSUAL: dict[str, tuple[Semantics, str, str]] = {
     "at threshold": (Semantics(compare=">="), "compare", "compare >= -> >"),
     "late reset": (Semantics(when="next"), "updates", "when next -> now"),
     "snntorch": (Semantics("subtract", when="recheck"), "updates", "when recheck -> now"),
-    "twice": (Semantics("subtract", when="twice"), "updates", "when twice -> now"),
     "many": (Semantics("subtract", ">=", spikes="many"), "updates", "spikes many -> one"),
     "floor": (Semantics(floor="threshold"), "updates", "floor threshold -> none"),
     "start": (Semantics(start="leak"), "updates", "start leak -> zero"),

@@ -108,13 +108,14 @@ class _Reader:
                     fix="put a Delay of one step into it",
                     kind="warning",
                 )
-        vertices = dict(graph.vertices)
+        vertices, chosen = dict(graph.vertices), self._profile()
         for node, semantics in self._meaning(graph, dt).items():
             part = vertices[node].part
             assert isinstance(part, Neuron)
+            if chosen is not None and chosen.unit_gain:
+                part = _with_unit_gain(part, dt)
             vertices[node] = replace(vertices[node], part=replace(part, semantics=semantics))
         labels = self.hints and Labels(list(self.hints.populations), self.hints.outputs, self.hints.projections)
-        chosen = self._profile()
         network = build(
             replace(graph, vertices=vertices),
             dt=dt,
@@ -247,3 +248,15 @@ class _Reader:
                         "(then --dt is the square of that)",
                         kind="warning",
                     )
+
+
+def _with_unit_gain(part: Neuron, dt: float) -> Neuron:
+    """The neuron with r and w_in such that what arrives is added as it is."""
+    params = dict(part.params)
+    if part.neuron in ("if", "i"):
+        params["r"] = np.ones_like(params["r"])
+    elif part.neuron in ("lif", "li"):
+        params["r"] = params["tau"] / dt
+    elif part.neuron in ("cuba_lif", "cuba_li"):
+        params |= {"r": params["tau_mem"] / dt, "w_in": params["tau_syn"] / dt}
+    return replace(part, params=params)

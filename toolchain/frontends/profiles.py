@@ -7,7 +7,7 @@ depends on the framework's class of neuron, so does the profile.
 
 Each is compared with the framework itself, spike for spike (``tests/differential``). Habits that
 contradict the file are not followed: that norse and sinabs ignore `r`, say, or that norse resets to 0
-whatever v_reset is.
+whatever v_reset is. But spyx writes a decay into `r` of its own files.
 """
 
 from __future__ import annotations
@@ -28,13 +28,15 @@ class Profile:
 
     text: in a few words, for notes and documentation. semantics: (neuron model, whether it is in a loop) -> its
     semantics; a reset of "value" means v_reset, which is 0 in most files. loop_bias: see graph.build.
-    dt: the step that its files imply, if they imply one.
+    dt: the step that its files imply, if they imply one. unit_gain: its neurons add what arrives as it is, whatever r
+    and w_in its exporter wrote.
     """
 
     text: str
     semantics: Callable[[str, bool], Semantics]
     loop_bias: LoopBias = "always"
     dt: float | None = None
+    unit_gain: bool = False
 
 
 def _same(semantics: Semantics) -> Callable[[str, bool], Semantics]:
@@ -78,8 +80,9 @@ PROFILES: dict[str, Profile] = {
         dt=1.0,
     ),
     "spyx": Profile(
-        "reset by subtraction, spikes leave one step late",
+        "reset by subtraction, spikes leave one step late; what arrives is added as it is",
         _spyx,
+        unit_gain=True,
     ),
     "lava-dl": Profile(
         "SLAYER's fixed-point CUBA, reset to zero, no recurrent bias",

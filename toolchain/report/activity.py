@@ -71,7 +71,6 @@ def describe(population: Population) -> str:
         text
         for field, value, text in (
             ("when", "next", "a step late"),
-            ("when", "twice", "twice"),
             ("when", "recheck", "with snntorch's recheck"),
             ("compare", ">=", "spikes at v >= h"),
             ("spikes", "many", "several per step"),

@@ -111,13 +111,13 @@ class _Spiking(_Membrane):
         when = self._how.when
         before = self._v
         v = self._integrate(x)
-        if when in ("next", "twice"):
+        if when == "next":
             v = self._reset(v, self._last)
         elif when == "recheck":
             again = before > self._h
             v = v - again * self._h
         fired = self._fire(v)
-        if when in ("now", "twice"):
+        if when == "now":
             v = self._reset(v, fired)
         elif when == "recheck":
             v = v - (fired.astype(np.float64) - again) * self._h
