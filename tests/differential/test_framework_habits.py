@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nir
 import numpy as np
@@ -17,6 +18,7 @@ from peers import DEPRECATED, DT, LAYERS, dense, graph, peer, spikes, stored
 from spyx_on_numpy import spyx
 from torch import nn
 
+import snnc
 from snnc.frontends.nir import read
 from snnc.simulator.floating import simulate
 
@@ -117,6 +119,35 @@ def test_sinabs_imports_neurons_other_than_those_it_makes() -> None:
     assert layers.IAF().min_v_mem is None
 
 
+SINABS: dict[str, tuple[str, dict[str, Any]]] = {
+    "a minimum": ("IAFSqueeze", {"min_v_mem": -1.0}),
+    "one spike per step": ("IAFSqueeze", {"spike_fn": "SingleSpike"}),
+    "a reset to zero": ("IAFSqueeze", {"reset_fn": "MembraneReset"}),
+    "input as it is": ("LIFSqueeze", {"norm_input": False, "tau_mem": 5.0}),
+    "a current": ("LIFSqueeze", {"tau_syn": 2.0, "tau_mem": 5.0}),
+}
+
+
+@pytest.mark.parametrize("case", SINABS)
+def test_the_export_of_sinabs_loses(case: str) -> None:
+    """What tells these neurons from those with the defaults is not in the file."""
+    kind, options = SINABS[case]
+    activation = peer("sinabs.activation")
+    made = {k: getattr(activation, v) if k == "spike_fn" else v for k, v in options.items()}
+    if "reset_fn" in made:
+        made["reset_fn"] = getattr(activation, made["reset_fn"])()
+    usual = {k: v for k, v in made.items() if k == "tau_mem"}
+    nodes = []
+    for how in (made, usual):
+        how = how | {k: torch.full((8,), v) for k, v in how.items() if k == "tau_mem"}
+        neurons = getattr(peer("sinabs.layers"), kind)(spike_threshold=torch.ones(8), batch_size=3, **how)
+        built = peer("sinabs.nir").to_nir(nn.Sequential(nn.Linear(12, 8), neurons), torch.zeros(3, 12))
+        nodes.append(built.nodes["1"])
+    assert type(nodes[0]) is type(nodes[1]) is (nir.IF if kind == "IAFSqueeze" else nir.LIF)
+    for field in ("r", "v_threshold", "v_reset", *(("tau", "v_leak") if kind == "LIFSqueeze" else ())):
+        assert np.array_equal(np.asarray(getattr(nodes[0], field)), np.asarray(getattr(nodes[1], field))), field
+
+
 # spikingjelly
 
 
@@ -190,6 +221,49 @@ def test_reset_delay_of_rsynaptic_does_nothing(reset: str) -> None:
         snn.RSynaptic(alpha=0.5, beta=0.8, linear_features=5, reset_delay=False, init_hidden=True)(torch.zeros(3, 5))
 
 
+UNKNOWN: dict[str, Callable[[Any], nn.Module]] = {
+    "BatchNorm1d": lambda snn: nn.BatchNorm1d(12),
+    "Dropout": lambda snn: nn.Dropout(),
+    "Lapicque": lambda snn: snn.Lapicque(beta=0.5, init_hidden=True),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The use of `x.T`")
+@pytest.mark.parametrize("layer", UNKNOWN)
+def test_what_the_export_of_snntorch_cannot(layer: str) -> None:
+    import snntorch as snn
+
+    how = {"beta": torch.full((12,), 0.5), "threshold": torch.ones(12), "init_hidden": True}
+    module = nn.Sequential(nn.Linear(12, 12), UNKNOWN[layer](snn), snn.Leaky(**how))
+    with pytest.raises((AttributeError, ValueError)):
+        peer("snntorch.export_nir").export_to_nir(module, torch.zeros(1, 12), ignore_dims=[0])
+    assert len(snnc.load(module.eval(), torch.zeros(1, 12)).layers) == (2 if layer == "Lapicque" else 1)
+
+
+class Skip(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        import snntorch as snn
+
+        self.a, self.c = nn.Linear(12, 12), nn.Linear(12, 12)
+        how = {"beta": torch.full((12,), 0.5), "threshold": torch.ones(12), "init_hidden": True}
+        self.b, self.d = snn.Leaky(**how), snn.Leaky(**how)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.b(self.a(x))
+        found: torch.Tensor = self.d(self.c(hidden) + hidden)
+        return found
+
+
+def test_the_export_of_snntorch_loses_what_is_behind_a_skip() -> None:
+    built = peer("snntorch.export_nir").export_to_nir(Skip(), torch.zeros(1, 12), ignore_dims=[0])
+    assert "d" not in built.nodes
+    assert ("c", "output") in built.edges
+    network = snnc.load(Skip(), torch.zeros(1, 12))
+    assert {(p.pre, p.post) for p in network.projections} == {("input", "b"), ("b", "d")}
+    assert len(network.into("d")) == 2
+
+
 # spyx
 
 
@@ -219,3 +293,24 @@ def test_nirtorch_leaves_biases_random() -> None:
     layer = peer("nirtorch").nir_to_torch(built, {}).fc
     assert np.array_equal(layer.weight.detach(), node.weight)
     assert np.all(layer.bias.detach().numpy() < 1)
+
+
+class Looped(nn.Module):
+    """constant: adds one and has no loop."""
+
+    def __init__(self, *, constant: bool) -> None:
+        super().__init__()
+        self.a, self.constant = nn.Linear(2, 2), constant
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.constant:
+            return self.a(x) + 1.0
+        return torch.stack([self.a(x[step]) for step in range(x.shape[0])])
+
+
+def test_nirtorch_cannot_follow_a_loop_over_time_and_loses_constants() -> None:
+    """Which is why snnc runs a module and does not trace it with torch.fx."""
+    with pytest.raises(TypeError, match="'Proxy' object cannot be interpreted as an integer"):
+        peer("nirtorch").torch_to_nir(Looped(constant=False), {})
+    built = peer("nirtorch").torch_to_nir(Looped(constant=True), {})
+    assert sorted(built.edges) == [("a", "output"), ("x", "a")]
