@@ -9,7 +9,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ import msgspec
 from snnc.errors import DoesNotFit, SnncError, Violation
 
 SHOWN_VIOLATIONS = 5
+SHOWN_PLACES = 5
 
 
 @dataclass
@@ -84,11 +85,24 @@ class _Notes(logging.Handler):
 def diagnostic(error: SnncError) -> str:
     """The error as text: what, where, cure, rule."""
     if isinstance(error, DoesNotFit):
-        shown = error.violations[:SHOWN_VIOLATIONS]
-        blocks = [_block(v.rule, f"{v.where}: {v.message}", "", v.fix, _rule(v)) for v in shown]
-        rest = len(error.violations) - len(shown)
+        alike: dict[Violation, list[str]] = {}
+        for v in error.violations:  # the same of several layers is said once
+            alike.setdefault(replace(v, where=""), []).append(v.where)
+        shown = list(alike.items())[:SHOWN_VIOLATIONS]
+        blocks = [_block(v.rule, f"{_places(where)}: {v.message}", "", v.fix, _rule(v)) for v, where in shown]
+        rest = len(alike) - len(shown)
         return "\n".join(blocks + ([f"and {rest} more of the kind"] if rest else []))
     return _block(error.topic, error.message, error.where, error.fix, "")
+
+
+def _places(where: list[str]) -> str:
+    """Several places as one: layers 'a', 'b' and 3 more."""
+    rest = len(where) - SHOWN_PLACES
+    if rest > 0:
+        where = where[:SHOWN_PLACES]
+    if len(where) > 1 and all(place.startswith("layer '") for place in where):
+        where = ["layers " + where[0].removeprefix("layer "), *(place.removeprefix("layer ") for place in where[1:])]
+    return ", ".join(where) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _rule(violation: Violation) -> str:

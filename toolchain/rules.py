@@ -140,6 +140,8 @@ def order_of_updates(network: Network, target: Target) -> Iterator[Violation]:
     }
     for population in _float_neurons(network):
         for field, (expected, says) in usual.items():
+            if field == "when" and population.semantics.reset not in target.neuron.resets:
+                continue  # another rule speaks of that reset
             value = getattr(population.semantics, field)
             if value != expected:
                 yield Violation(
@@ -234,7 +236,7 @@ def current_bias(network: Network, target: Target) -> Iterator[Violation]:
                 "current-bias",
                 f"layer '{population.name}'",
                 f"its bias passes the synaptic current; {target.name} adds a bias to the membrane only",
-                "train this layer with bias=False (and without batch norm before a current)",
+                f"train this layer with bias=False (and without batch norm before a current), {APPROXIMATE}",
                 "neuron.bias_bits",
             )
 
