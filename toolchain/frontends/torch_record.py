@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import copy
 import math
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -254,7 +255,8 @@ class _Recorder(TorchFunctionMode):
     def __init__(self, inputs: Sequence[Tensor]) -> None:
         super().__init__()
         self.lineages: list[Lineage] = []
-        self._known: dict[int, tuple[Tensor, Value]] = {}
+        # By id, and weakly: a tensor that is gone takes its memory along, and another may get its id.
+        self._known: dict[int, tuple[weakref.ref[Tensor], Value]] = {}
         self._inside = 0
         self._calls = 0
         self._rest: tuple[Tensor, ...] = ()  # the states of the neuron that is being called, before the call
@@ -268,13 +270,12 @@ class _Recorder(TorchFunctionMode):
     # Values
 
     def _know(self, tensor: Tensor, value: Value) -> None:
-        # The tensor is kept, lest another be born under its id.
-        self._known[id(tensor)] = (tensor, value)
+        self._known[id(tensor)] = (weakref.ref(tensor), value)
 
     def value(self, thing: Any) -> Value | None:
         """Where a tensor came from, or None for what did not come from the input."""
         known = self._known.get(id(thing))
-        return known[1] if known is not None and known[0] is thing else None
+        return known[1] if known is not None and known[0]() is thing else None
 
     def values_in(self, thing: Any) -> list[Value]:
         """The known values in a nest of tuples, lists and dicts."""
