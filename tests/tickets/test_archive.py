@@ -158,11 +158,12 @@ def test_a_tensor_cannot_claim_more_than_its_record(path: Path) -> None:
     pickled = next(name for name in entries if name.endswith("data.pkl"))
     elements = b"K" + bytes([7 * 15])  # BININT1 105: the storage of the first weight
     assert elements in entries[pickled]
-    entries[pickled] = entries[pickled].replace(elements, b"J" + struct.pack("<i", 2**30))
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in entries.items():
-            archive.writestr(name, content)
-    assert "this file is damaged" in refused(path).message
+    for claimed, message in ((7 * 15 + 3, "this file is damaged"), (2**30, "it declares more data than a file of")):
+        lying = entries[pickled].replace(elements, b"J" + struct.pack("<i", claimed))
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in {**entries, pickled: lying}.items():
+                archive.writestr(name, content)
+        assert message in refused(path).message
 
 
 def test_a_damaged_file_is_refused_or_whole(path: Path) -> None:

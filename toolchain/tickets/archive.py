@@ -3,14 +3,18 @@
 A pickle is a program. Only plain values and tensors are read (torch's ``weights_only``; besides them the
 numbers of numpy and the namespaces of argparse, which training scripts put beside them), and the
 formats that would lead torch around that are refused before torch sees them: bare pickles,
-TorchScript, and ``.pt2``, whose reader falls back to unrestricted unpickling.
+TorchScript, and ``.pt2``, whose reader falls back to unrestricted unpickling. So are files that
+would take all memory or forever (:mod:`snnc.tickets.pickle_scan`).
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import re
+import warnings
 import zipfile
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,7 @@ import torch
 
 from snnc.errors import InputError
 from snnc.files import sniff
+from snnc.tickets.pickle_scan import VALUES, Unreadable, scan, walked
 
 _ZIP = b"PK\x03\x04"
 _LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc"  # torch's magic number, pickled
@@ -47,11 +52,18 @@ def load_plain(path: Path) -> Any:
     legacy = _refuse_other_formats(path)
     unsafe: list[str] = []
     try:
-        with torch.serialization.safe_globals(_HARMLESS):
+        _check_sizes(path, legacy)
+        # torch tells its developers about protocols and types; what a user can do, our messages say.
+        with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings(action="ignore"):
             if not legacy:
                 unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(path)
             if not unsafe:
-                return torch.load(path, map_location="cpu", weights_only=True)
+                plain = torch.load(path, map_location="cpu", weights_only=True)
+                if sum(1 for _ in islice(walked(plain), VALUES + 1)) > VALUES:
+                    raise Unreadable(f"it holds more than {VALUES:,} values, or some that hold themselves")
+                return plain
+    except Unreadable as error:
+        raise _refusal(path, str(error), "torch.save the state dict alone, with no options") from None
     except Exception as error:  # a damaged pickle makes its reader raise anything
         unsafe = re.findall(r"[Uu]nsupported (?:global: )?GLOBAL (\S+) w", str(error))
         if not unsafe:
@@ -59,6 +71,21 @@ def load_plain(path: Path) -> Any:
             message = f"this file is damaged: {type(error).__name__}: {reason[:200]}"
             raise _refusal(path, message, "get it again") from None
     raise _refusal(path, f"reading it would run code of {', '.join(sorted(unsafe)[:8])}", _OTHER_MODEL)
+
+
+def _check_sizes(path: Path, legacy: bool) -> None:
+    """Unreadable, or any other error, where the pickles of a file ask for more than there is."""
+    if legacy:
+        with path.open("rb") as file:
+            # A number that tells the format, its version, and what wrote it; then the values; then keys of storages.
+            storages = [scan(file) for _ in range(5)][3]
+    else:
+        with zipfile.ZipFile(path) as archive:
+            name = next(n for n in archive.namelist() if n.partition("/")[2] == "data.pkl")
+            storages = scan(io.BytesIO(archive.read(name)))
+    size = path.stat().st_size
+    if sum(storages.values()) > size:
+        raise Unreadable(f"it declares more data than a file of {size:,} bytes holds")
 
 
 def _refuse_other_formats(path: Path) -> bool:

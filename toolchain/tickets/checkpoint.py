@@ -268,6 +268,8 @@ def is_stored(tensor: Any) -> bool:
     """Whether it is a dense tensor in memory; a few bytes of a file, or none, can pose as a tensor of any size."""
     if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.device.type != "cpu":
         return False
+    if tensor.is_quantized:
+        return False
     return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
