@@ -106,7 +106,10 @@ def two_deflates(file: h5py.File) -> None:
         # Never written, these take no room in the file.
         (lambda f: f.create_dataset("x", (100_000, 12_500), "f8"), "10,000,000,000 bytes"),
         (lambda f: f.create_dataset("x", (1 << 62,), "i1"), "bytes"),
-        (lambda f: f.create_dataset("x", (10_000_000,), "f8"), "more data than it can hold"),
+        (lambda f: f.create_dataset("x", (10_000_000,), "f8"), "all that is read from a file of"),
+        (lambda f: f.create_dataset("x", (10_000_000,), "i1"), "all that is read from a file of"),
+        (lambda f: f.create_dataset("x", (20_000_000,), "f2"), "all that is read from a file of"),
+        (lambda f: f.create_dataset("x", (40,), f"S{1 << 21}"), "all that is read from a file of"),
         (lambda f: f.create_dataset("x", (9,), "f8", chunks=(1 << 28,), maxshape=(None,)), "chunks of 2,147,483,648"),
         (lambda f: f.create_dataset("x", data=np.zeros(3, complex)), "neither numbers nor text"),
         (lambda f: f.create_dataset("x", data=np.zeros(3, [("a", "f4")])), "neither numbers nor text"),
@@ -140,6 +143,37 @@ def test_too_many_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(hdf5, "OBJECTS", 5)
     with pytest.raises(InputError, match="groups and datasets"):
         read_tree(path)
+
+
+def test_as_deep_as_it_says(tmp_path: Path) -> None:
+    tree = read_tree(make(tmp_path / "x.h5", lambda f: f.create_dataset("/".join("g" * (hdf5.DEPTH + 1)), data=3)))
+    for _ in range(hdf5.DEPTH):
+        tree = tree["g"]
+    assert tree == {"g": 3}
+
+
+def test_a_small_file_cannot_fill_the_memory(tmp_path: Path) -> None:
+    """Zeros compress well: 128 bytes for each stored, besides what any file may hold."""
+    size = hdf5.SMALL_BYTES // 8
+
+    def build(count: int) -> Callable[[h5py.File], object]:
+        return lambda f: f.create_dataset("x", data=np.zeros(count), compression="gzip", chunks=(size // 8,))
+
+    assert read_tree(make(tmp_path / "x.h5", build(size)))["x"].shape == (size,)
+    with pytest.raises(InputError, match="all that is read") as caught:
+        read_tree(make(tmp_path / "x.h5", build(2 * size)))
+    assert "without compression" in caught.value.fix
+
+
+def test_text_that_was_never_written_is_no_gift(tmp_path: Path) -> None:
+    """Each of these names takes a few hundred bytes of the file and would take megabytes of memory."""
+
+    def build(file: h5py.File) -> None:
+        for k in range(6):
+            file.create_dataset(f"{k}", (hdf5.STRINGS,), h5py.string_dtype())
+
+    with pytest.raises(InputError, match="all that is read"):
+        read_tree(make(tmp_path / "x.h5", build))
 
 
 def test_total_over_all_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,8 +231,8 @@ def test_much_text(tmp_path: Path) -> None:
 def test_long_text_is_charged_every_time_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make(tmp_path / "x.h5", lambda f: f.update(a=["t" * 1000] * 20))
     assert read_tree(path)["a"].tolist() == ["t" * 1000] * 20
-    monkeypatch.setattr(hdf5, "TOTAL_BYTES", 10_000)
-    with pytest.raises(InputError, match="10,000"):
+    monkeypatch.setattr(hdf5, "TOTAL_BYTES", 20 * 64 + 10_000)
+    with pytest.raises(InputError, match="11,280"):
         read_tree(path)
 
 

@@ -12,7 +12,6 @@ An object: number (u16), 6 bytes, length (u64), contents, padding to 8 bytes. Al
 from __future__ import annotations
 
 import struct
-from pathlib import Path
 from typing import BinaryIO
 
 REFERENCE_BYTES = 16
@@ -24,10 +23,9 @@ _REFERENCE = struct.Struct("<IQI")
 class Heaps:
     """The global heaps of one file, parsed as they are needed. Raises ValueError where they are damaged."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._size = path.stat().st_size
-        self._unread = self._size  # heaps do not overlap, so all together are no larger than the file
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._size = file, size
+        self._unread = size  # heaps do not overlap, so all together are no larger than the file
         self._heaps: dict[int, dict[int, tuple[int, int]]] = {}
 
     def lengths(self, offset: int, count: int) -> int:
@@ -36,36 +34,35 @@ class Heaps:
 
     def strings(self, offset: int, count: int) -> list[str]:
         """The strings whose `count` references begin at `offset` of the file."""
-        with self._path.open("rb") as file:
-            return [self._string(file, *r) if r[0] else "" for r in self._references(offset, count)]
+        return [self._string(*r) if r[0] else "" for r in self._references(offset, count)]
 
     def _references(self, offset: int, count: int) -> list[tuple[int, int, int]]:
-        with self._path.open("rb") as file:
-            file.seek(offset)
-            data = file.read(count * REFERENCE_BYTES)
+        data = self._read(offset, count * REFERENCE_BYTES)
         if len(data) < count * REFERENCE_BYTES:
             raise ValueError("references to text end early")
         return list(_REFERENCE.iter_unpack(data))
 
-    def _string(self, file: BinaryIO, length: int, address: int, number: int) -> str:
+    def _string(self, length: int, address: int, number: int) -> str:
         if address not in self._heaps:
-            self._heaps[address] = self._parse(file, address)
+            self._heaps[address] = self._parse(address)
         offset, size = self._heaps[address].get(number, (0, 0))
         if size < length:
             raise ValueError("a reference to text points nowhere")
-        file.seek(offset)
-        return file.read(length).partition(b"\0")[0].decode()
+        return self._read(offset, length).partition(b"\0")[0].decode()
 
-    def _parse(self, file: BinaryIO, address: int) -> dict[int, tuple[int, int]]:
+    def _read(self, offset: int, count: int) -> bytes:
+        self._file.seek(offset)
+        return self._file.read(count)
+
+    def _parse(self, address: int) -> dict[int, tuple[int, int]]:
         """Number of an object -> where its contents begin and how long they are."""
         if address + _HEADER.size > self._size:
             raise ValueError("a heap of text lies beyond the end of the file")
-        file.seek(address)
-        signature, size = _HEADER.unpack(file.read(_HEADER.size))
+        signature, size = _HEADER.unpack(self._read(address, _HEADER.size))
         self._unread -= size
         if signature != b"GCOL" or size < _HEADER.size or self._unread < 0:
             raise ValueError("a heap of text is damaged")
-        data = file.read(size - _HEADER.size)
+        data = self._read(address + _HEADER.size, size - _HEADER.size)
         objects: dict[int, tuple[int, int]] = {}
         at = 0
         while at + _OBJECT.size <= len(data):
