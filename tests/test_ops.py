@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from snnc import ops
 from snnc.errors import InputError
+from snnc.network import identical
 from snnc.ops import Conv2d, Flatten, Linear, Pool2d, bias_of, canonical, matrix
 
 
@@ -83,3 +85,14 @@ def test_canonical_drops_stored_zeros() -> None:
 def test_shapes_that_do_not_match_are_named(op, shape, says) -> None:
     with pytest.raises(InputError, match=says):
         op.output_shape(shape)
+
+
+@pytest.mark.parametrize("at_once", [1, 50, 1 << 20])
+def test_a_matrix_does_not_depend_on_how_many_rows_are_made_at_once(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    op = Conv2d(rng.integers(-9, 10, (6, 2, 3, 3)), None, (2, 1), (1, 1), (1, 1), 2)
+    expected = matrix(op, (4, 5, 6))
+    monkeypatch.setattr(ops, "_AT_ONCE", at_once)
+    assert identical(matrix(op, (4, 5, 6)), expected)

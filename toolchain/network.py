@@ -218,7 +218,14 @@ class Network:
 
     def into(self, name: str) -> tuple[Projection, ...]:
         """The projections that end in population `name`."""
-        return tuple(p for p in self.projections if p.post == name)
+        return self._into.get(name, ())
+
+    @cached_property
+    def _into(self) -> Mapping[str, tuple[Projection, ...]]:
+        found: dict[str, list[Projection]] = {}
+        for projection in self.projections:
+            found.setdefault(projection.post, []).append(projection)
+        return {name: tuple(group) for name, group in found.items()}
 
     def backward(self, projection: Projection) -> bool:
         """Whether it leads to its own population or to one earlier in the order."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -229,7 +230,10 @@ def matrix(op: Stateless, shape: Shape) -> sparse.csr_array:
         case Flatten():
             return sparse.eye_array(math.prod(shape), format="csr")
         case Scale():
-            return canonical(sparse.diags_array(op.scale.ravel()))
+            values = op.scale.ravel()
+            kept = np.flatnonzero(values)
+            ends = np.concatenate([[0], np.cumsum(values != 0)])
+            return sparse.csr_array((values[kept], kept, ends), shape=(values.size, values.size))
         case Pool2d():
             return _conv_matrix(op.as_conv(shape[0]), shape)
         case Conv1d():
@@ -269,12 +273,30 @@ def constant(chain: Sequence[Op], shape: Shape) -> np.ndarray:
     return total
 
 
+# Of the rows of a matrix that are made at once: 70 bytes are needed for each synapse until they are in order.
+_AT_ONCE = 1 << 20
+
+
+def synapses(op: Conv2d, shape: Shape) -> int:
+    """At most so many weights has the matrix of a convolution on an input of `shape`."""
+    return op.taps * math.prod(op.output_shape(shape)[1:])
+
+
 def _conv_matrix(op: Conv2d, shape: Shape) -> sparse.csr_array:
+    out = op.weight.shape[0]
+    blocks = min(out, -(-synapses(op, shape) // _AT_ONCE)) or 1
+    ends = np.linspace(0, out, blocks + 1).astype(int)
+    parts = [_conv_rows(op, shape, slice(a, b)) for a, b in pairwise(ends.tolist())]
+    return parts[0] if len(parts) == 1 else sparse.vstack(parts, format="csr")
+
+
+def _conv_rows(op: Conv2d, shape: Shape, chosen: slice) -> sparse.csr_array:
+    """The rows of the matrix that belong to some of the output channels."""
     channels, height, width = shape
     out, rows, columns = op.output_shape(shape)
-    o, c, i, j = np.nonzero(op.weight)  # the taps that exist
-    values = op.weight[o, c, i, j]
-    c = c + (o // (out // op.groups)) * op.weight.shape[1]
+    o, c, i, j = np.nonzero(op.weight[chosen])  # the taps that exist
+    values = op.weight[chosen][o, c, i, j]
+    c = c + ((o + chosen.start) // (out // op.groups)) * op.weight.shape[1]
     # One row of positions per tap: where each output row (column) reads, and whether that is inside.
     y = np.arange(rows)[None, :] * op.stride[0] - op.padding[0] + (i * op.dilation[0])[:, None]
     x = np.arange(columns)[None, :] * op.stride[1] - op.padding[1] + (j * op.dilation[1])[:, None]
@@ -282,7 +304,7 @@ def _conv_matrix(op: Conv2d, shape: Shape) -> sparse.csr_array:
     tap, row, column = np.nonzero(inside)
     post = (o[tap] * rows + row) * columns + column
     pre = (c[tap] * height + y[tap, row]) * width + x[tap, column]
-    size = (out * rows * columns, channels * height * width)
+    size = ((chosen.stop - chosen.start) * rows * columns, channels * height * width)
     result = sparse.csr_array((values[tap], (post, pre)), shape=size)
     result.sort_indices()
     return result

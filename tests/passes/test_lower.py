@@ -11,7 +11,7 @@ from scipy import sparse
 
 from snnc import ops
 from snnc.network import Network, Population
-from snnc.ops import Conv2d, Flatten, Linear, Pool2d
+from snnc.ops import Conv2d, Delay, Flatten, Linear, Pool2d, Scale
 from snnc.passes.lower import lower
 
 
@@ -107,3 +107,69 @@ def test_padding_over_a_remainder_is_not_fused_into_a_wrong_convolution(remainde
     links = [(Pool2d("sum", (2, 2), (2, 2)), Conv2d(rng.normal(size=(1, 1, 3, 3)), padding=(1, 1)))]
     lowered = assert_same_function(chain(populations, links))
     assert isinstance(lowered.projections[0].ops[0], Linear if remainder else Conv2d)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    size=st.tuples(st.integers(4, 9), st.integers(4, 9)),
+    depthwise=st.booleans(),
+    kernels=st.tuples(*[st.integers(1, 3)] * 4),
+    strides=st.tuples(*[st.integers(1, 2)] * 4),
+    padding=st.tuples(st.integers(0, 2), st.integers(0, 1)),
+    dilations=st.tuples(*[st.integers(1, 2)] * 4),
+    groups=st.sampled_from([1, 2]),
+    seed=st.integers(0, 99),
+)
+def test_a_convolution_beside_a_depthwise_one(
+    size, depthwise, kernels, strides, padding, dilations, groups, seed
+) -> None:
+    """In either order, with biases; the second without padding, so that one convolution is equal."""
+    rng = np.random.default_rng(seed)
+
+    def convolution(out: int, channels: int, k: int, padding: tuple[int, int], groups: int) -> Conv2d:
+        weight = rng.normal(size=(out, channels // groups, *kernels[k : k + 2]))
+        return Conv2d(weight, rng.normal(size=out), strides[k : k + 2], padding, dilations[k : k + 2], groups)
+
+    if depthwise:
+        first, second = convolution(4, 4, 0, padding, 4), convolution(6, 4, 2, (0, 0), groups)
+    else:
+        first, second = convolution(6, 4, 0, padding, groups), convolution(6, 6, 2, (0, 0), 6)
+    shape = (4, *size)
+    try:
+        out = second.output_shape(first.output_shape(shape))
+    except ops.InputError:
+        return  # the kernel is larger than what the first left: no such network
+    lowered = assert_same_function(chain([Population("input", shape, "input"), lif("out", out)], [(first, second)]))
+    assert isinstance(lowered.projections[0].op, Conv2d)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("uniform", [False, True])
+def test_a_scale_behind_a_convolution(flat: bool, uniform: bool) -> None:
+    """It stays a convolution if each channel has one factor."""
+    rng = np.random.default_rng(0)
+    scale = np.broadcast_to(rng.normal(size=(3, 1, 1)), (3, 4, 4)) if uniform else rng.normal(size=(3, 4, 4))
+    op = Conv2d(rng.normal(size=(3, 2, 3, 3)), rng.normal(size=3))
+    links = [(op, Flatten(), Scale(scale.ravel())) if flat else (op, Scale(scale))]
+    out = (48,) if flat else (3, 4, 4)
+    lowered = assert_same_function(chain([Population("input", (2, 6, 6), "input"), lif("out", out)], links))
+    assert isinstance(lowered.projections[0].op, Conv2d if uniform else Linear)
+
+
+def test_what_would_be_too_large_is_refused_before_it_is_made() -> None:
+    """A matrix of 2.3 billion synapses; and a product of small matrices that is larger than both."""
+    kernel = Conv2d(np.ones((256, 256, 3, 3), np.float32))
+    row = Linear(sparse.csr_array(np.ones((1, 256 * 62 * 62), np.float32)))
+    narrow, wide = (Linear(sparse.csr_array(np.ones(shape))) for shape in ((1, 1 << 14), (1 << 14, 1)))
+    for shape, out, link in (((256, 64, 64), 1, (kernel, Flatten(), row)), ((1 << 14,), 1 << 14, (narrow, wide))):
+        network = chain([Population("input", shape, "input"), lif("out", (out,))], [link])
+        with pytest.raises(ops.InputError, match=r"synapses to join its operations") as caught:
+            lower(network)
+        assert network.projections[0].name in caught.value.where
+
+
+def test_too_many_different_delays() -> None:
+    delays = [Delay(np.arange(300))]
+    network = chain([Population("input", (300,), "input"), lif("out", (300,))], [tuple(delays)])
+    with pytest.raises(ops.InputError, match="300 different delays"):
+        lower(network)

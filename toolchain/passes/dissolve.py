@@ -9,7 +9,7 @@ of it.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -21,9 +21,11 @@ from snnc.errors import InputError
 from snnc.network import Network, Projection
 from snnc.ops import Linear
 
+# Projections of a network; far more than people have, and what a few minutes of the passes behind this one can do.
+LARGEST = 1 << 16
 # More parallel projections than this between two populations become one matrix: sums behind sums would
 # double them each time.
-PARALLEL = 8
+PARALLEL = 4
 
 
 def run(c: Compilation) -> Compilation:
@@ -33,34 +35,82 @@ def run(c: Compilation) -> Compilation:
 
 
 def dissolve(network: Network) -> Network:
-    """The same network without the sums that can be joined into projections."""
+    """The same network without the sums that can be joined into projections.
+
+    InputError, naming the sum, where that would take more than :data:`LARGEST` projections.
+    """
+    links = _Links(network)
+    gone = set()
     for population in network.populations:
-        into = network.into(population.name)
-        looped = any(p.pre == population.name for p in into)
-        if population.neuron == "sum" and population.name not in network.outputs and not looped:
-            network = _without(network, population.name)
-    return network
+        name = population.name
+        looped = any(p.pre == name for p in links.into[name].values())
+        if population.neuron == "sum" and name not in network.outputs and not looped:
+            links.join_at(name)
+            gone.add(name)
+    if not gone:
+        return network
+    populations = tuple(p for p in network.populations if p.name not in gone)
+    return replace(network, populations=populations, projections=tuple(links.all.values()))
 
 
-def _without(network: Network, name: str) -> Network:
-    into = network.into(name)
-    rest = [p for p in network.projections if name not in (p.pre, p.post)]
-    taken = Counter(p.name for p in rest)
-    joined: list[Projection] = []
-    for after in (p for p in network.projections if p.pre == name):
-        for number, before in enumerate(into):
-            for projection in _joined(network, before, after, first=number == 0):
-                # One pair keeps the name of what leads out, the others are told apart by where they begin.
-                wanted = after.name if number == 0 else f"{after.name}-{before.pre}"
-                while wanted in taken:
-                    wanted += "'"
-                taken[wanted] += 1
-                joined.append(replace(projection, name=wanted))
-    populations = tuple(p for p in network.populations if p.name != name)
-    smaller = replace(network, populations=populations, projections=())
-    # Delays were whole lags, which hold the step of a loop.
-    settled = [replace(p, delay=p.delay - smaller.lag(replace(p, delay=0))) for p in joined]
-    return replace(smaller, projections=tuple(_merged(smaller, [*rest, *settled])))
+class _Links:
+    """The projections of a network, by name; and those into and out of each population."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network  # its order and its shapes hold for all projections that come of it
+        self.all: dict[str, Projection] = {}
+        self.into: defaultdict[str, dict[str, Projection]] = defaultdict(dict)
+        self.out: defaultdict[str, dict[str, Projection]] = defaultdict(dict)
+        for projection in network.projections:
+            self._add(projection)
+
+    def _add(self, projection: Projection) -> None:
+        for found in (self.all, self.into[projection.post], self.out[projection.pre]):
+            found[projection.name] = projection
+
+    def _remove(self, projection: Projection) -> None:
+        for found in (self.all, self.into[projection.post], self.out[projection.pre]):
+            del found[projection.name]
+
+    def join_at(self, name: str) -> None:
+        """Replace what leads into and out of the sum `name` by what leads past it."""
+        into, out = list(self.into[name].values()), list(self.out[name].values())
+        if len(self.all) + len(into) * len(out) > LARGEST:
+            raise InputError(
+                f"{len(into):,} projections are added here for {len(out):,} others, too many to join each with each",
+                where=f"layer '{name}'",
+                fix="put a neuron in its place",
+            )
+        for projection in (*into, *out):
+            self._remove(projection)
+        pairs = set()
+        for after in out:
+            for number, before in enumerate(into):
+                for projection in _joined(self.network, before, after, first=number == 0):
+                    # One pair keeps the name of what leads out, the others are told apart by where they begin.
+                    wanted = after.name if number == 0 else f"{after.name}-{before.pre}"
+                    while wanted in self.all:
+                        wanted += "'"
+                    # Delays were whole lags, which hold the step of a loop.
+                    delay = projection.delay - self.network.lag(replace(projection, delay=0))
+                    self._add(replace(projection, name=wanted, delay=delay))
+                    pairs.add((projection.pre, projection.post))
+        for pre, post in sorted(pairs):
+            parallel = [p for p in self.into[post].values() if p.pre == pre]
+            if len(parallel) > PARALLEL:
+                self._merge(parallel)
+
+    def _merge(self, parallel: list[Projection]) -> None:
+        """Make one matrix of projections that begin, end, and arrive together."""
+        alike: defaultdict[tuple[int, int], list[Projection]] = defaultdict(list)
+        for projection in parallel:
+            if not any(isinstance(op, ops.Delay) for op in projection.ops):
+                alike[projection.delay, projection.bias_start].append(projection)
+        for group in alike.values():
+            if len(group) > PARALLEL:
+                for projection in group:
+                    self._remove(projection)
+                self._add(_added(self.network, group))
 
 
 def _joined(network: Network, before: Projection, after: Projection, *, first: bool) -> list[Projection]:
@@ -96,29 +146,19 @@ def bias_alone(pre: str, size: int, like: Projection, bias: np.ndarray) -> Proje
     return replace(like, pre=pre, ops=(Linear(nothing, bias),))
 
 
-def _merged(network: Network, projections: list[Projection]) -> list[Projection]:
-    """The projections, many parallel ones of equal delay as one matrix."""
-    alike: dict[tuple[str, str, int, int], list[Projection]] = {}
-    for p in projections:
-        delayed = any(isinstance(op, ops.Delay) for op in p.ops)
-        key = (p.pre, p.post, p.delay, p.bias_start) if not delayed else (p.name, "", 0, 0)
-        alike.setdefault(key, []).append(p)
-    result = []
-    for group in alike.values():
-        if len(group) <= PARALLEL:
-            result += group
-            continue
-        shape = network[group[0].pre].shape
-        total = sparse.csr_array((network[group[0].post].size, math.prod(shape)))
-        for p in group:
-            matrix, inner = sparse.eye_array(math.prod(shape), format="csr"), shape
-            for op in p.ops:
-                assert not isinstance(op, ops.Delay)
-                matrix = (ops.matrix(op, inner) @ matrix).tocsr()
-                inner = op.output_shape(inner)
-            total = (total + matrix).tocsr()
-        adds = any(ops.biased(op) for p in group for op in p.ops)
-        bias = np.sum([ops.constant(p.ops, shape) for p in group], axis=0) if adds else None
-        result.append(replace(group[0], ops=(Linear(ops.canonical(total), bias),)))
-    order = {p.name: k for k, p in enumerate(projections)}
-    return sorted(result, key=lambda p: order[p.name])
+def _added(network: Network, group: list[Projection]) -> Projection:
+    """The projections of a group as one, with the name of the first."""
+    shape = network[group[0].pre].shape
+    total = sparse.csr_array((network[group[0].post].size, math.prod(shape)))
+    for projection in group:
+        matrix: sparse.csr_array | None = None
+        inner = shape
+        for op in projection.ops:
+            assert not isinstance(op, ops.Delay)
+            step = ops.matrix(op, inner)
+            matrix = step if matrix is None else (step @ matrix).tocsr()
+            inner = op.output_shape(inner)
+        total = total + (sparse.eye_array(math.prod(shape), format="csr") if matrix is None else matrix)
+    adds = any(ops.biased(op) for projection in group for op in projection.ops)
+    bias = np.sum([ops.constant(projection.ops, shape) for projection in group], axis=0) if adds else None
+    return replace(group[0], ops=(Linear(ops.canonical(total), bias),))

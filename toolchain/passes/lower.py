@@ -1,10 +1,10 @@
 """Lower: every projection becomes one Linear or one Conv2d.
 
-Pooling becomes a depthwise convolution and is fused with the operation that follows it,
-exactly; a flatten is an index map that C order makes free. No neuron is added, so the
-function of the network does not change. A chain that is no single convolution becomes
-the product of its matrices. A delay within a chain becomes the delay of the projection, or
-of several where its elements differ.
+Pooling becomes a depthwise convolution; two convolutions, one of them depthwise, become one where that is
+exact, and so does one with a scale behind it; a flatten is an index map that C order makes free. No neuron is
+added, so the function of the network does not change. A chain that is no single convolution becomes the product
+of its matrices, if that is not too large (:data:`LARGEST`). A delay within a chain becomes the delay of the
+projection, or of several where its elements differ.
 
 A neuron that resets to v_reset and starts there becomes one that resets to 0: its potentials are
 counted from v_reset.
@@ -25,6 +25,11 @@ from snnc.errors import InputError
 from snnc.network import Network, Population, Projection
 from snnc.ops import Conv1d, Conv2d, Delay, Flatten, Linear, Op, Pool2d, Scale, Shape, Stateless, Weighted
 from snnc.passes.dissolve import bias_alone
+
+# Synapses that several operations become together: more than a chip of 128 cores holds.
+LARGEST = 1 << 25
+# Different delays of the elements of one projection, each of which becomes a projection.
+DELAYS = 1 << 8
 
 
 def run(c: Compilation) -> Compilation:
@@ -67,9 +72,16 @@ def _split(network: Network, projection: Projection) -> Iterator[Projection]:
             where=f"projection '{projection.name}'",
             fix="leave out the biases, or all delays but one",
         )
+    numbers = np.unique(delay.steps)
+    if len(numbers) > DELAYS:
+        raise InputError(
+            f"its elements have {len(numbers):,} different delays; at most {DELAYS} are lowered",
+            where=f"projection '{projection.name}'",
+            fix="round the delays",
+        )
     shape = network[projection.pre].shape
     earlier = ops.constant(before, shape) if any(map(ops.biased, before)) else None
-    for number in np.unique(delay.steps):
+    for number in numbers:
         late = Scale((delay.steps == number).astype(np.float64))
         rest = (late, *map(ops.unbiased, after))
         name = f"{projection.name}@{number}"
@@ -93,13 +105,15 @@ def _lower(network: Network, projection: Projection) -> Projection:
     shape = network[projection.pre].shape
     op: Weighted | None = None  # the operation so far
     read = shape  # what it reads
-    for following in map(_stateless, projection.ops):
-        if isinstance(following, Flatten):
+    try:
+        for following in map(_stateless, projection.ops):
+            if isinstance(following, Flatten):
+                shape = following.output_shape(shape)
+                continue
+            op = _weighted(following, shape) if op is None else _fuse(op, read, following, shape)
             shape = following.output_shape(shape)
-            continue
-        weighted = _weighted(following, shape)
-        op = weighted if op is None else _fuse(op, read, weighted, shape)
-        shape = following.output_shape(shape)
+    except InputError as error:
+        raise InputError(error.message, where=f"projection '{projection.name}'", fix=error.fix) from None
     if op is None:  # nothing but index maps
         op = Linear(sparse.eye_array(math.prod(shape), format="csr"))
     return replace(projection, ops=(_as_float64(op),))
@@ -123,51 +137,118 @@ def _weighted(op: Stateless, shape: Shape) -> Weighted:
             return op
 
 
-def _fuse(first: Weighted, shape: Shape, second: Weighted, between: Shape) -> Weighted:
+def _fuse(first: Weighted, shape: Shape, second: Stateless, between: Shape) -> Weighted:
     """One operation equal to `second` after `first`, which reads `shape` and is seen as `between`."""
-    if isinstance(first, Conv2d) and isinstance(second, Conv2d):
-        fused = _fuse_convolutions(first, shape, second)
+    if isinstance(first, Conv2d) and isinstance(second, Scale):
+        scaled = _scaled(first, second.scale)
+        if scaled is not None:
+            return scaled
+    weighted = _weighted(second, between)
+    if isinstance(first, Conv2d) and isinstance(weighted, Conv2d):
+        fused = _fuse_convolutions(first, shape, weighted, between)
         if fused is not None:
             return fused
-    weight = ops.canonical(ops.matrix(second, between) @ ops.matrix(first, shape))
-    bias = ops.bias_of(second, between)
+    weight = _product(_matrix(weighted, between), _matrix(first, shape))
+    bias = ops.bias_of(weighted, between)
     carried = ops.bias_of(first, shape)
     if carried is not None:
-        through = ops.matrix(second, between) @ carried
+        through = ops.matrix(weighted, between) @ carried
         bias = through if bias is None else bias + through
     return Linear(weight, bias)
 
 
-def _fuse_convolutions(first: Conv2d, shape: Shape, second: Conv2d) -> Conv2d | None:
-    """A depthwise `first` (pooling) and `second` as one convolution; None where no single one is equal."""
-    depthwise = first.groups == first.weight.shape[0] == shape[0] and first.bias is None
-    if not depthwise or first.padding != (0, 0) or first.dilation != (1, 1):
+def _matrix(op: Weighted, shape: Shape) -> sparse.csr_array:
+    """The matrix of an operation; InputError for a convolution that has too large a one."""
+    if isinstance(op, Conv2d) and ops.synapses(op, shape) > LARGEST:
+        raise _too_many(ops.synapses(op, shape))
+    return ops.matrix(op, shape)
+
+
+def _product(second: sparse.csr_array, first: sparse.csr_array) -> sparse.csr_array:
+    work = int(np.diff(first.indptr)[second.indices].sum())  # products; the result has no more weights
+    if work > LARGEST:
+        raise _too_many(work)
+    return ops.canonical(second @ first)
+
+
+def _too_many(count: int) -> InputError:
+    return InputError(
+        f"it takes {count:,} synapses to join its operations into one; at most {LARGEST:,} are joined",
+        fix="put neurons between the operations",
+    )
+
+
+def _scaled(op: Conv2d, scale: np.ndarray) -> Conv2d | None:
+    """The convolution with a scale behind it, if that is the same all over each channel."""
+    channels = scale.reshape(op.weight.shape[0], -1)
+    if not np.all(channels == channels[:, :1]):
         return None
-    between = first.output_shape(shape)
-    kernel = first.weight.shape[2:]
-    for axis in (0, 1):
-        # Padding of `second` stands for windows outside the input, which must really lie outside: none may
-        # begin in rows that `first` left over. (Where windows overlap, some always do.)
-        covered = between[1 + axis] * first.stride[axis] >= shape[1 + axis]
-        if second.padding[axis] and not covered:
-            return None
-    step = [second.dilation[a] * first.stride[a] for a in (0, 1)]
-    rows, columns = second.weight.shape[2:]
-    weight = np.zeros((*second.weight.shape[:2], (rows - 1) * step[0] + kernel[0], (columns - 1) * step[1] + kernel[1]))
-    # Input channel j of output channel o is channel j + group(o) * channels of `first`.
-    channels = second.weight.shape[1]
-    group = np.arange(second.weight.shape[0]) // (second.weight.shape[0] // second.groups)
-    windows = first.weight[group[:, None] * channels + np.arange(channels), 0]  # (out, channels, *kernel)
-    for i in range(rows):
-        for j in range(columns):
-            y, x = i * step[0], j * step[1]
-            weight[:, :, y : y + kernel[0], x : x + kernel[1]] += second.weight[:, :, i, j, None, None] * windows
+    each = channels[:, 0]
+    bias = None if op.bias is None else op.bias * each
+    return replace(op, weight=op.weight * each[:, None, None, None], bias=bias)
+
+
+def _fuse_convolutions(first: Conv2d, shape: Shape, second: Conv2d, between: Shape) -> Conv2d | None:
+    """Two convolutions, one of them depthwise, as one; None where no single one is equal."""
+    if any(second.padding) and not _padding_is_outside(first, shape, between, second.padding):
+        return None
+    composed = _composed(first, second)
+    if composed is None:
+        return None
+    weight, groups = composed
+    bias = second.bias
+    if first.bias is not None:  # and no padding, so that it arrives everywhere alike
+        inner = first.bias[_read(second)]
+        through = (second.weight.sum(axis=(2, 3)) * inner).sum(axis=1)
+        bias = through if bias is None else bias + through
     stride = (second.stride[0] * first.stride[0], second.stride[1] * first.stride[1])
-    padding = (second.padding[0] * first.stride[0], second.padding[1] * first.stride[1])
-    fused = Conv2d(weight, second.bias, stride, padding, (1, 1), second.groups)
+    padding = (
+        first.padding[0] + second.padding[0] * first.stride[0],
+        first.padding[1] + second.padding[1] * first.stride[1],
+    )
+    fused = Conv2d(weight, bias, stride, padding, (1, 1), groups)
     return fused if fused.output_shape(shape) == second.output_shape(between) else None
 
 
+def _padding_is_outside(first: Conv2d, shape: Shape, between: Shape, padding: tuple[int, int]) -> bool:
+    """Whether zeros around what `first` puts out are what it would put out beyond the edges of its input.
+
+    None of its windows may then begin in rows that it left over. (Where windows overlap, some always do.)
+    """
+    if first.bias is not None or any(first.padding) or first.dilation != (1, 1):
+        return False
+    return all(not padding[a] or between[1 + a] * first.stride[a] >= shape[1 + a] for a in (0, 1))
+
+
+def _read(op: Conv2d) -> np.ndarray:
+    """Which input channels each output channel reads, (out, in channels / groups)."""
+    channels = op.weight.shape[1]
+    group = np.arange(op.weight.shape[0]) // (op.weight.shape[0] // op.groups)
+    return group[:, None] * channels + np.arange(channels)
+
+
+def _composed(first: Conv2d, second: Conv2d) -> tuple[np.ndarray, int] | None:
+    """Kernel and groups of `second` after `first`, where one of them is depthwise."""
+    if first.groups == first.weight.shape[0] and first.weight.shape[1] == 1:
+        windows, groups = first.weight[_read(second), 0], second.groups  # (out, channels, *kernel)
+        taps = second.weight
+    elif second.groups == second.weight.shape[0] and second.weight.shape[1] == 1:
+        windows, groups = first.weight, first.groups
+        taps = second.weight
+    else:
+        return None
+    step = [second.dilation[a] * first.stride[a] for a in (0, 1)]
+    span = [(second.weight.shape[2 + a] - 1) * step[a] for a in (0, 1)]
+    size = [first.dilation[a] * (first.weight.shape[2 + a] - 1) + 1 for a in (0, 1)]
+    weight = np.zeros((*windows.shape[:2], span[0] + size[0], span[1] + size[1]))
+    for i in range(second.weight.shape[2]):
+        for j in range(second.weight.shape[3]):
+            y, x = i * step[0], j * step[1]
+            place = weight[:, :, y : y + size[0] : first.dilation[0], x : x + size[1] : first.dilation[1]]
+            place += taps[:, :, i, j, None, None] * windows
+    return weight, groups
+
+
 def _as_float64(op: Weighted) -> Weighted:
-    bias = None if op.bias is None else op.bias.astype(np.float64)
-    return replace(op, weight=op.weight.astype(np.float64), bias=bias)
+    bias = None if op.bias is None else op.bias.astype(np.float64, copy=False)
+    return replace(op, weight=op.weight.astype(np.float64, copy=False), bias=bias)
