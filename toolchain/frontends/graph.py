@@ -27,11 +27,15 @@ import numpy as np
 from scipy import sparse
 
 from snnc.errors import InputError
+from snnc.frontends.dominators import Dominators
 from snnc.network import USUAL, Network, Population, Projection, Semantics
 from snnc.ops import Conv1d, Conv2d, Delay, Flatten, Linear, Op, Pool2d, Scale, Shape, biased, unbiased
 
 # Neurons of a network, and values between two operations: bounds what a small file can make us allocate.
 LARGEST = 1 << 24
+# Nodes and edges: ten times those of the deepest networks that people train.
+NODES = 1 << 11
+EDGES = 1 << 13
 
 Edge = tuple[str, str]
 
@@ -123,6 +127,9 @@ class Graph:
         """InputError for a node that no input reaches or that reaches no output, and for a loop without memory."""
         inputs = [n for n, v in self.vertices.items() if isinstance(v.part, Input)]
         outputs = [n for n, v in self.vertices.items() if isinstance(v.part, Output)]
+        for kind, count, most in (("nodes", len(self.vertices), NODES), ("edges", len(self.edges), EDGES)):
+            if count > most:
+                raise InputError(f"the graph has {count:,} {kind}; at most {most:,} are read", where=self.where)
         for kind, found in (("Input", inputs), ("Output", outputs)):
             if not found:
                 raise InputError(f"the graph has no {kind}", where=self.where, fix="export the network again")
@@ -223,40 +230,9 @@ class Graph:
         late = [edge for edge in self.edges if after[edge[0]] >= after[edge[1]] and edge not in self.delayed]
         if not late:
             return []
-        place = {name: k for k, name in enumerate(self.search)}
-        above = dict.fromkeys(self.search, -1)  # the nearest dominator; -1 is before all inputs
-
-        def meet(a: int, b: int) -> int:
-            while a != b:
-                if a > b:
-                    a = above[self.search[a]]
-                else:
-                    b = above[self.search[b]]
-            return a
-
-        changed = True
-        known: set[str] = set()
-        while changed:
-            changed = False
-            for name in self.search:
-                feeds = [place[s] for s in self.sources[name] if s in known]
-                nearest = -1
-                if feeds:
-                    nearest = feeds[0]
-                    for feed in feeds[1:]:
-                        nearest = meet(nearest, feed)
-                if name not in known or above[name] != nearest:
-                    known.add(name)
-                    above[name] = nearest
-                    changed = True
-
-        def dominates(post: str, pre: str) -> bool:
-            k = place[pre]
-            while k > place[post]:
-                k = above[self.search[k]]
-            return k == place[post]
-
-        return [(pre, post) for pre, post in late if not dominates(post, pre)]
+        inputs = sorted(n for n, v in self.vertices.items() if isinstance(v.part, Input))
+        known = Dominators(self.targets, inputs)
+        return [(pre, post) for pre, post in late if not known.dominates(post, pre)]
 
     @cached_property
     def looped(self) -> set[str]:
@@ -415,7 +391,7 @@ class _Assembly:
         for feed in feeds:
             self._same_shape(name, feed, shape)
         self._bounded(name, math.prod(shape))
-        params = {k: np.broadcast_to(v, shape).copy() for k, v in part.params.items()}
+        params = {k: np.broadcast_to(v, shape) for k, v in part.params.items()}  # views: one value takes no memory
         vertex = self.graph.vertices[name]
         population = Population(vertex.title, shape, part.neuron, params, part.semantics)
         try:

@@ -11,7 +11,7 @@ An `input` layer with neurons is a population that values are fed into, one syna
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 from scipy import sparse
 
 from snnc.errors import InputError
+from snnc.frontends.graph import LARGEST, NODES
 from snnc.frontends.hdf5 import Tree
 from snnc.frontends.nir_file import describe
 from snnc.frontends.notes import Notes
@@ -35,7 +36,6 @@ MAX_DELAY = 62
 READ_OUT = {"iDecay": 0, "vDecay": 4096, "vThMant": 1 << 17}
 # Kinds that netx names and then raises NotImplementedError for, or computes with other neurons.
 UNSUPPORTED = ("pool", "convT", "unpool", "average", "concat", "dense_comp")
-LARGEST = 1 << 24
 
 _CONV = ("weight", "bias", "stride", "padding", "dilation", "groups")
 _DENSE = ("weight", "bias", "delay")
@@ -85,6 +85,7 @@ class _Layer:
             raise self.error(f"must be numbers, got {describe(value)}", field)
         if not np.all(np.isfinite(value)):
             raise self.error("holds NaN or infinity", field)
+        value = value.astype(np.float64) if value.dtype.kind == "f" else value  # half precision ends at 65,504
         if np.any(value != np.rint(value)):
             first = float(value[value != np.rint(value)].flat[0])
             raise self.error(
@@ -125,6 +126,8 @@ def _layers(tree: Tree, where: str) -> list[_Layer]:
     groups = tree["layer"]
     if not isinstance(groups, dict) or sorted(groups) != sorted(map(str, range(len(groups)))) or not groups:
         raise InputError("its layers are not numbered 0, 1, 2, ...", where=where, fix="export the network again")
+    if len(groups) > NODES:
+        raise InputError(f"the file has {len(groups):,} layers; at most {NODES:,} are read", where=where)
     return [_layer(groups[str(k)], k, f"{where}: layer {k}") for k in range(len(groups))]
 
 
@@ -301,10 +304,12 @@ class _Builder:
             return bias.T
         raise layer.error(f"has shape {bias.shape}, the layer {shape}", "bias")
 
-    def _populate(self, layer: _Layer, shape: Shape, synapses: list[tuple[Op, int]], bias: np.ndarray | None) -> None:
+    def _populate(
+        self, layer: _Layer, shape: Shape, synapses: Sequence[tuple[Op, int]], bias: np.ndarray | None
+    ) -> None:
         """Add the layer's neurons, and its synapses from the population before: operations, each with its delay."""
         params = self._registers(layer, shape)
-        params["bias"] = np.zeros(shape, np.int32) if bias is None else np.array(bias, np.int32)
+        params["bias"] = np.broadcast_to(np.int32(0), shape) if bias is None else np.array(bias, np.int32)
         before = self.populations[-1].name
         self.populations.append(Population(layer.name, shape, "cuba_fixed", params))
         for op, delay in synapses:
@@ -336,15 +341,15 @@ class _Builder:
             value = values[name]
             if value.size not in (1, math.prod(shape)):
                 raise layer.error(f"has {value.size} values for {math.prod(shape)} neurons", f"neuron/{name}")
-            full = np.full(shape, value.flat[0]) if value.size == 1 else value.reshape(shape)
-            registers[register] = full.astype(np.int32)
+            full = np.int32(value.flat[0]) if value.size == 1 else value.reshape(shape).astype(np.int32)
+            registers[register] = np.broadcast_to(full, shape)
         return registers
 
     def _check_neuron(self, layer: _Layer, neuron: Mapping[str, Any]) -> None:
         kind = neuron.get("type")
         if isinstance(kind, np.ndarray) and kind.size == 1:
             kind = kind.flat[0]
-        if kind not in ("CUBA", "LOIHI"):
+        if not isinstance(kind, str) or kind not in ("CUBA", "LOIHI"):
             raise layer.error(
                 f"neurons of type '{kind if isinstance(kind, str) else describe(kind)}' are not read",
                 "neuron/type",

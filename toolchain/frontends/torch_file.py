@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,16 +85,14 @@ def _states_in(plain: Any, name: str, depth: int) -> Iterator[tuple[str, dict[st
 
 def _named_alike(state: dict[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state with the prefix taken off that wrappers put in front: DataParallel, torch.compile, Lightning."""
-    best = state
-    prefixes = {""}
+    fits: Counter[str] = Counter()
     for name in state:
-        parts = name.split(".")
-        prefixes |= {".".join(parts[:k]) + "." for k in range(1, min(len(parts), 4))}
-    for prefix in sorted(prefixes):
-        inner = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        if len(expected.keys() & inner.keys()) > len(expected.keys() & best.keys()):
-            best = inner
-    return best
+        parts = name.split(".", 3)
+        for k in range(len(parts)):
+            if ".".join(parts[k:]) in expected:
+                fits["".join(f"{part}." for part in parts[:k])] += 1
+    best = max(fits, key=lambda prefix: (fits[prefix], prefix == "", prefix), default="")
+    return {k.removeprefix(best): v for k, v in state.items() if k.startswith(best)} if best else state
 
 
 def _check_names(
