@@ -253,8 +253,31 @@ def tiny_groups(count: int, *, flat: bool = True) -> bytes:
 
 def lying_strings(length: int, count: int) -> bytes:
     """Text whose references claim another length than the heap has."""
-    content = hdf5(lambda file: file.create_dataset("node/type", data=["hello"] * count))
-    return content.replace(struct.pack("<I", 5), struct.pack("<I", length))
+    places = []
+
+    def build(file: h5py.File) -> None:
+        file["node/type"] = ["hello"] * count
+        places.append(file["node/type"].id.get_offset())
+
+    content = bytearray(hdf5(build))
+    for place in range(places[0], places[0] + 16 * count, 16):
+        content[place : place + 4] = struct.pack("<I", length)
+    return bytes(content)
+
+
+def repeated_text(count: int) -> bytes:
+    """Pairs of text that all refer to the same megabyte."""
+    places = []
+
+    def build(file: h5py.File) -> None:
+        file["node/type"] = ["x" * (1 << 20)]
+        file["node/edges"] = np.full((count, 2), "y", object)
+        places.extend(file[name].id.get_offset() for name in ("node/type", "node/edges"))
+
+    content = bytearray(hdf5(build))
+    one, many = places
+    content[many : many + 32 * count] = content[one : one + 16] * (2 * count)
+    return bytes(content)
 
 
 def modern(build: Callable[[h5py.File], object]) -> bytes:
@@ -268,21 +291,9 @@ HDF5_ONCE: dict[str, Callable[[], bytes]] = {
     "20,000 groups in each other": lambda: tiny_groups(20_000, flat=False),
     "strings of 4 GiB": lambda: lying_strings((1 << 32) - 1, 3),
     "strings of nothing": lambda: lying_strings(0, 3),
-    "as many strings as are read, each a megabyte": lambda: hdf5(_repeated_text),
+    "as many strings as are read, each a megabyte": lambda: repeated_text(100_000),
     "a user block": lambda: bytes(512) + hdf5(lambda f: f.create_group("node")),
     "a signature alone": lambda: b"\x89HDF\r\n\x1a\n",
     "zeros behind a signature": lambda: b"\x89HDF\r\n\x1a\n" + bytes(1 << 20),
     "nothing": lambda: b"",
 }
-
-
-def _repeated_text(file: h5py.File) -> None:
-    file["node/type"] = ["x" * (1 << 20)]
-    place = file["node/type"].id.get_offset()
-    many = file.create_dataset("node/edges", (100_000, 2), h5py.string_dtype())
-    many[0, 0] = "y"
-    file.flush()
-    image = bytes(file.id.get_file_image())
-    reference = image[place : place + 16]
-    many.id.write(h5py.h5s.ALL, h5py.h5s.ALL, np.full((100_000, 2), "z", object))
-    assert len(reference) == 16
