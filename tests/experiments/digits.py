@@ -18,6 +18,7 @@ from snnc import target as chips
 from snnc.compilation import Options
 from snnc.report import Side
 from snnc.simulator import simulate
+from snnc.targets.lava import environment
 from snnc.verification import verify
 from tests.benchmarks import executors, timing
 from tests.experiments import page
@@ -30,6 +31,7 @@ BITS = (8, 6, 4, 3, 2)
 
 def main() -> None:
     """Run everything and write the page."""
+    environment.require()  # minutes before it is needed
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
