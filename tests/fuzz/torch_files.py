@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import small_checkpoints
+import spiking_net
 import torch
 from formats import Format
 from numpy.random import Generator
@@ -122,12 +123,10 @@ def checkpoints() -> dict[str, Any]:
 
 @cache
 def states() -> dict[str, Any]:
-    """State dicts of :data:`NETS`, bare and among what training scripts put beside them."""
-
-    import fuzz_nets  # of bait.furnish
+    """State dicts of a network of snntorch, bare and among what training scripts put beside them."""
 
     torch.manual_seed(0)
-    module = fuzz_nets.Net()
+    module = spiking_net.Net()
     optimizer = torch.optim.Adam(module.parameters())
     sum(p.sum() for p in module.parameters()).backward()
     optimizer.step()
@@ -361,5 +360,5 @@ STATE = Format(
     lambda rng, _: resaved(rng, states()),
     state_once,
     ZIP_LANDMARKS,
-    {"model": "fuzz_nets:Net", "shape": "6"},
+    {"model": "spiking_net:Net", "shape": "6"},
 )

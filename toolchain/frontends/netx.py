@@ -20,7 +20,8 @@ import numpy as np
 from scipy import sparse
 
 from snnc.errors import InputError
-from snnc.frontends.graph import LARGEST, NODES
+from snnc.frontends.assembly import LARGEST
+from snnc.frontends.graph import NODES
 from snnc.frontends.hdf5 import Tree
 from snnc.frontends.nir_file import describe
 from snnc.frontends.notes import Notes

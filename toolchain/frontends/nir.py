@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from snnc.errors import InputError
-from snnc.frontends.graph import Graph, Labels, Neuron, Part, Vertex, build
+from snnc.frontends.assembly import Labels, build
+from snnc.frontends.graph import Graph, Neuron, Part, Vertex
 from snnc.frontends.hdf5 import Tree, read_tree
 from snnc.frontends.nir_file import Node, NodeGraph
 from snnc.frontends.nir_file import graph as load

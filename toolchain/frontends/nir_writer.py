@@ -20,7 +20,7 @@ import numpy as np
 
 from snnc.errors import InputError, UsageError
 from snnc.files import atomic
-from snnc.frontends.graph import check_neuron, fit
+from snnc.frontends.assembly import check_neuron, fit
 from snnc.frontends.hdf5 import DATASET_BYTES
 from snnc.frontends.nir_file import METADATA
 from snnc.frontends.nir_metadata import Extra, graph_metadata, neuron_metadata

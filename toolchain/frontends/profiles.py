@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from snnc.errors import UsageError
-from snnc.frontends.graph import LoopBias
+from snnc.frontends.assembly import LoopBias
 from snnc.network import Semantics
 
 RESETS = ("zero", "subtract", "value")

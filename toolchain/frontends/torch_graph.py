@@ -15,11 +15,12 @@ import numpy as np
 from torch import Tensor, nn
 
 from snnc.errors import InputError
-from snnc.frontends.graph import Edge, Graph, Input, LoopBias, Output, Part, Vertex, Wire
+from snnc.frontends.assembly import LoopBias
+from snnc.frontends.graph import Edge, Graph, Input, Output, Part, Vertex, Wire
 from snnc.frontends.notes import Notes
 from snnc.frontends.torch_layers import NORMS, array, folded, normalised, operation, scaled
 from snnc.frontends.torch_neurons import NAMES, Layer, convert
-from snnc.frontends.torch_record import (
+from snnc.frontends.torch_values import (
     Added,
     Called,
     CalledAtOnce,
@@ -33,6 +34,11 @@ from snnc.frontends.torch_record import (
     Scaled,
     Unknown,
     Value,
+    fired_in,
+    first_of_input,
+    has_constant,
+    step_of,
+    terms,
 )
 from snnc.ops import Conv1d, Conv2d, Delay, Flatten, Linear, Op, Shape
 
@@ -147,7 +153,7 @@ class _Folder:
             if self._look(lineage.inputs[step], step, where) != expected:
                 raise InputError(f"its input is made differently in steps {step} and {last}", where=where)
         # Neurons add what they receive; a sum in front of them needs no node.
-        self._add(_terms(lineage.inputs[last]), last, name, where)
+        self._add(terms(lineage.inputs[last]), last, name, where)
         if layer.recurrent is not None:
             back = f"{name}.recurrent"
             self._vertex(back, layer.recurrent, where)
@@ -226,7 +232,7 @@ class _Folder:
     def _stride(self, number: int) -> int:
         """Places between what two steps show of an example; 0 where every step shows the same."""
         for lineage in self.recording.lineages:
-            early, late = (_first_of_input(lineage.inputs[k], number) for k in (-2, -1))
+            early, late = (first_of_input(lineage.inputs[k], number) for k in (-2, -1))
             if early is not None and late is not None:
                 return late - early
         return 0
@@ -388,12 +394,12 @@ class _Folder:
             case Many() | Unknown():
                 return list(dict.fromkeys(node for part in value.parts for node in self._read(part)))
             case Called() | Scaled() | Flat():
-                step = _step(value)
+                step = step_of(value)
                 if step is None:
                     return []
                 return [self._node(value, step, self.where)]
             case Added():
-                steps = {s for part in value.parts if (s := _step(part)) is not None}
+                steps = {s for part in value.parts if (s := step_of(part)) is not None}
                 if len(steps) == 1 and not value.constant and not any(isinstance(p, Many) for p in value.parts):
                     return [self._node(value, steps.pop(), self.where)]
                 return list(dict.fromkeys(node for part in value.parts for node in self._read(part)))
@@ -465,17 +471,17 @@ class _Folder:
         """Whether recurrent biases are there in the first step: a module may leave them out with the spikes."""
         late: set[bool] = set()
         for lineage in self.recording.lineages:
-            first, later = _terms(lineage.inputs[0]), _terms(lineage.inputs[-1])
+            first, later = terms(lineage.inputs[0]), terms(lineage.inputs[-1])
             for term in later:
                 if self._comes_round(term, len(lineage.inputs) - 1) and self._adds(term):
-                    late.add(len(first) < len(later) and not _has_constant(lineage.inputs[0]))
+                    late.add(len(first) < len(later) and not has_constant(lineage.inputs[0]))
         if late == {True, False}:
             raise InputError("some recurrent biases are missing in the first step, some are not", where=self.where)
         return "late" if late == {True} else "always"
 
     def _comes_round(self, value: Value, step: int) -> bool:
         """Whether a term depends on nothing but spikes of earlier steps."""
-        fired = _fired_in(value)
+        fired = fired_in(value)
         return bool(fired) and all(f.step < step for f in fired)
 
     def _adds(self, value: Value) -> bool:
@@ -492,50 +498,3 @@ class _Folder:
 
 
 _CURE = "use layers of torch.nn, sums, and products with constants between the neurons"
-
-
-def _step(value: Value) -> int | None:
-    """The step at which a value is computed: that of the latest spikes in it, if those are all of one step."""
-    steps = {f.step for f in _fired_in(value)}
-    return steps.pop() if len(steps) == 1 else None
-
-
-def _fired_in(value: Value) -> list[Fired]:
-    """All spikes that a value is made of. Iterative: a sum over time is as deep as the run is long."""
-    found, seen, todo = [], set[int](), [value]
-    while todo:
-        current = todo.pop()
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        match current:
-            case Fired():
-                found.append(current)
-            case Called() | Scaled() | Flat():
-                todo.append(current.source)
-            case Added() | Many() | Unknown():
-                todo.extend(current.parts)
-    return found
-
-
-def _first_of_input(value: Value, number: int) -> int | None:
-    """The first place that a value takes from an example, None where it takes nothing."""
-    todo = [value]
-    while todo:
-        current = todo.pop()
-        match current:
-            case FromInput() if current.number == number:
-                return int(current.tensor.flatten()[0]) - 1
-            case Called() | Scaled() | Flat():
-                todo.append(current.source)
-            case Added():
-                todo.extend(current.parts)
-    return None
-
-
-def _terms(value: Value) -> list[Value]:
-    return [term for part in value.parts for term in _terms(part)] if isinstance(value, Added) else [value]
-
-
-def _has_constant(value: Value) -> bool:
-    return isinstance(value, Added) and (value.constant or any(map(_has_constant, value.parts)))

@@ -18,7 +18,6 @@ import math
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -28,6 +27,21 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from snnc.errors import InputError
 from snnc.frontends.torch_layers import NOTHING
 from snnc.frontends.torch_neurons import NEURONS, states
+from snnc.frontends.torch_values import (
+    Added,
+    Called,
+    CalledAtOnce,
+    Constant,
+    Fired,
+    Flat,
+    FromInput,
+    Lineage,
+    Many,
+    Recording,
+    Scaled,
+    Unknown,
+    Value,
+)
 
 # Functions that hand on the same values in the same order, of another type or in another place.
 _SAME = {"contiguous", "clone", "detach", "to", "float", "double", "type", "cpu", "requires_grad_", "type_as", "alias"}
@@ -39,127 +53,6 @@ _PICKS = _SHAPES | {
     "split", "narrow", "index_select", "expand", "expand_as", "t", "T", "mT", "tensor_split",
 }  # fmt: skip
 _SUMS = {"sum", "mean", "stack", "cat", "concat", "concatenate", "max", "softmax", "log_softmax", "argmax"}
-
-
-@dataclass(frozen=True, eq=False)
-class Value:
-    """Where a tensor came from."""
-
-
-@dataclass(frozen=True, eq=False)
-class FromInput(Value):
-    """Picked from input number `number`; `tensor` holds one plus the place of each value in it."""
-
-    number: int
-    tensor: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Called(Value):
-    """What layer `path` made of `source`. shape: without the batch."""
-
-    path: str
-    layer: nn.Module
-    source: Value
-    before: torch.Size
-
-
-@dataclass(frozen=True, eq=False)
-class CalledAtOnce(Value):
-    """What a linear layer made of all time steps of the input together: of FromInput with a leading time axis."""
-
-    path: str
-    layer: nn.Module
-    source: FromInput
-
-
-@dataclass(frozen=True, eq=False)
-class Fired(Value):
-    """Output `output` (0: spikes) of population `lineage` at `step`."""
-
-    lineage: int
-    step: int
-    output: int
-
-
-@dataclass(frozen=True, eq=False)
-class Added(Value):
-    """The sum of several values. constant: something was added that did not come from the input."""
-
-    parts: tuple[Value, ...]
-    constant: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Scaled(Value):
-    """A product with a number or a tensor that did not come from the input. shape: of the source, with the batch."""
-
-    source: Value
-    factor: Any
-    shape: torch.Size
-
-
-@dataclass(frozen=True, eq=False)
-class Flat(Value):
-    """The source with the axes start..end of its batch joined. before: its shape."""
-
-    source: Value
-    start: int
-    end: int
-    before: torch.Size
-
-
-@dataclass(frozen=True, eq=False)
-class Many(Value):
-    """Several values side by side, as a stack over time. dim: the new axis, or None if they were reduced."""
-
-    parts: tuple[Value, ...]
-    dim: int | None
-
-
-@dataclass(frozen=True, eq=False)
-class Constant(Value):
-    """Nothing that came from the input; in the first steps it may stand for what is not there yet."""
-
-
-@dataclass(frozen=True, eq=False)
-class Unknown(Value):
-    """What function `name` made of something; an error only where it is needed."""
-
-    name: str
-    parts: tuple[Value, ...]
-
-
-@dataclass(eq=False)
-class Lineage:
-    """One population: a neuron layer, and the calls that share one state.
-
-    inputs: the value that came in at each step. shape: of its input, with the batch. order: of its last call among
-    all. spikes: what left it at each step. returned: all that its last call returned. hidden: its state after it.
-    """
-
-    path: str
-    layer: nn.Module
-    shape: torch.Size
-    inputs: list[Value] = field(default_factory=list)
-    spikes: list[Tensor] = field(default_factory=list)
-    order: int = 0
-    returned: tuple[Tensor, ...] = ()
-    hidden: tuple[Tensor, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Recording:
-    """A run: the populations in the order of their calls, what came out, the inputs and their names.
-
-    calls: how often the module was called; several times, if it computes one step.
-    """
-
-    lineages: list[Lineage]
-    results: list[Value]
-    examples: Sequence[Tensor]
-    names: Sequence[str]
-    calls: int
 
 
 def duplicate(module: nn.Module) -> nn.Module:

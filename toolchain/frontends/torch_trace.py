@@ -18,10 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from snnc.errors import InputError
-from snnc.frontends.graph import build
+from snnc.frontends.assembly import build
 from snnc.frontends.notes import Notes
 from snnc.frontends.torch_graph import Folded, fold
-from snnc.frontends.torch_record import Recording, duplicate, play, record
+from snnc.frontends.torch_record import duplicate, play, record
+from snnc.frontends.torch_values import Recording
 from snnc.network import Network
 from snnc.ops import Conv1d, Conv2d, Linear, Op, Shape
 from snnc.simulator import floating
