@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from float_networks import chain, conv, cuba, lif, linear, mlp
+from float_networks import chain, conv, lif, mlp
 from small_chips import chip
 
 import snnc
@@ -25,12 +25,6 @@ def with_params(network: Network, name: str, **values: float) -> Network:
     params = dict(network[name].params)
     params |= {key: np.full(network[name].shape, value) for key, value in values.items()}
     return with_population(network, name, params=params)
-
-
-def cuba_with_bias() -> Network:
-    rng = np.random.default_rng(0)
-    populations = [Population("input", (4,), "input"), cuba("out", (3,))]
-    return chain(populations, [(linear(rng, 3, 4, bias=True),)])
 
 
 def emptied() -> Network:
@@ -53,10 +47,15 @@ BROKEN = {
     "reset": with_population(mlp(), "fc1", semantics=Semantics(reset="subtract")),
     "compare": with_population(mlp(), "fc2", semantics=Semantics(compare=">=")),
     "decay": with_params(mlp(), "fc1", tau=1e-4),
-    "current-bias": cuba_with_bias(),
     "delay": delayed(),
     "empty": emptied(),
 }
+
+
+def test_a_layer_that_only_its_bias_drives_can_spike() -> None:
+    (projection,) = emptied().projections
+    driven = replace(projection, ops=(replace(projection.op, bias=np.ones(3)),))
+    pipeline.check_only(replace(emptied(), projections=(driven,)), chip())
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -10,7 +10,7 @@ from typing import Any
 from snnc.compilation import Compilation, Options
 from snnc.image import Image, Mapping
 from snnc.network import Network
-from snnc.passes import approximate, check, dissolve, lower, partition, place, profile, quantize, route, verify
+from snnc.passes import approximate, bias, check, dissolve, lower, partition, place, profile, quantize, route, verify
 from snnc.samples import Samples
 from snnc.target import Target
 from snnc.version import VERSION
@@ -21,6 +21,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("dissolve", dissolve.run),
     ("lower", lower.run),
     ("approximate", approximate.run),
+    ("bias", bias.run),
     ("check", check.operations),
     ("quantize", quantize.run),
     ("profile", profile.run),

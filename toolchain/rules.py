@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from snnc import euler
 from snnc.errors import Violation
 from snnc.network import SPIKING, Network, Population, Projection
 from snnc.resources import Usage
@@ -226,21 +225,6 @@ def decay(network: Network, target: Target) -> Iterator[Violation]:
                 )
 
 
-def current_bias(network: Network, target: Target) -> Iterator[Violation]:
-    """A bias enters the membrane, so a layer with a synaptic current (cuba_lif) has none before that current."""
-    for population in network.layers:
-        if population.neuron != "cuba_lif" or not np.any(euler.discretise(population, network.dt).alpha != 0):
-            continue
-        if any(p.op.bias is not None and np.any(p.op.bias != 0) for p in network.into(population.name)):
-            yield Violation(
-                "current-bias",
-                f"layer '{population.name}'",
-                f"its bias passes the synaptic current; {target.name} adds a bias to the membrane only",
-                f"train this layer with bias=False (and without batch norm before a current), {APPROXIMATE}",
-                "neuron.bias_bits",
-            )
-
-
 def delay(network: Network, target: Target) -> Iterator[Violation]:
     """Synapses have no extra delay."""
     for projection in network.projections:
@@ -255,9 +239,10 @@ def delay(network: Network, target: Target) -> Iterator[Violation]:
 
 
 def connected(network: Network, target: Target) -> Iterator[Violation]:
-    """Every layer has at least one synapse: a layer that pruning emptied can never spike."""
+    """Every layer has a synapse or a bias: a layer that pruning emptied can never spike."""
     for population in network.layers:
-        if not any(p.op.taps for p in network.into(population.name)):
+        into = network.into(population.name)
+        if not any(p.op.taps or (p.op.bias is not None and np.any(p.op.bias)) for p in into):
             yield Violation(
                 "empty", f"layer '{population.name}'", "it has no synapses left", "prune less, or keep one per layer"
             )
@@ -315,7 +300,6 @@ OPERATION_RULES = (
     Rule("updates", order_of_updates),
     Rule("integers", integers),
     Rule("decay", decay),
-    Rule("current-bias", current_bias),
     Rule("delay", delay),
     Rule("empty", connected),
 )

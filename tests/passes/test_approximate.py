@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from float_networks import chain, cuba, linear, mlp, spikes
+from float_networks import mlp, spikes
 from small_chips import chip
 
 from snnc import pipeline
 from snnc.compilation import Options
 from snnc.errors import DoesNotFit
 from snnc.frontends import nir
-from snnc.network import Network, Population, Semantics
+from snnc.network import Network, Semantics
 from snnc.samples import Samples
 from snnc.simulator.floating import simulate
 
@@ -79,35 +79,6 @@ def test_it_is_refused_with_the_cure_unless_asked(case: str) -> None:
         }
     usual = {p.semantics for p in compiled.lowered.layers}
     assert usual == {Semantics()}
-
-
-def test_a_bias_of_the_current_settles_on_the_membrane() -> None:
-    """Refused, or added where the current would bring it in the end: membranes differ in the first steps alone."""
-    rng = np.random.default_rng(0)
-    never = {"v_threshold": np.full(5, 1e9)}
-    layer = cuba("out", (5,), alpha=0.5, beta=0.8)
-    silent = replace(layer, params={**layer.params, **never})
-    op = replace(linear(rng, 5, 4), bias=rng.normal(0, 1, 5))
-    made = chain([Population("input", (4,), "input"), silent], [(op,)])
-    with pytest.raises(DoesNotFit, match="its bias passes the synaptic current") as caught:
-        pipeline.check_only(made, chip())
-    assert "--approximate" in caught.value.fix
-    state = pipeline.start(made, chip(), None, Options(approximate=True))
-    upto = [name for name, _ in pipeline.PASSES].index("check") + 1
-    compiled, _ = pipeline.run(state, pipeline.PASSES[:upto], None)
-    (entry,) = compiled.log["approximate"]["layers"]
-    assert entry == {"layer": "out", "changes": ["bias of the current -> of the membrane"]}
-
-    def membranes(network: Network) -> np.ndarray:
-        """Of neurons that never spike, read out as such."""
-        kept = {k: v for k, v in network["out"].params.items() if k not in ("v_threshold", "v_reset")}
-        analogue = replace(network["out"], neuron="cuba_li", params=kept)
-        return simulate(replace(network, populations=(network["input"], analogue)), np.zeros((1, 60, 4)))["out"][0]
-
-    exact, nearest = membranes(made), membranes(compiled.network)
-    assert np.abs(exact[0] - nearest[0]).max() > 0.1
-    # Both settle at the same value; what is left falls by 0.8 per step, 0.8^60 = 1.5e-6.
-    np.testing.assert_allclose(nearest[-1], exact[-1], rtol=0, atol=1e-4)
 
 
 def test_what_the_chip_can_do_is_left_alone() -> None:

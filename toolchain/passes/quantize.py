@@ -66,7 +66,7 @@ def run(c: Compilation) -> Compilation:
     network, layers = quantize(c.network, neuron.model, limits)
     network = replace(network, projections=tuple(replace(p, bits=c.options.bits) for p in network.projections))
     for layer in layers:
-        if not layer["weights"]:
+        if layer["rounded_to_zero"] and not layer["weights"]:
             _logger.warning("every weight of layer '%s' rounds to zero: use more --bits", layer["layer"])
     return replace(c, network=network).found(quantize={"bits": c.options.bits, "layers": layers})
 

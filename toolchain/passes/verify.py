@@ -70,7 +70,8 @@ def _accuracy(c: Compilation, samples: Samples, labels: np.ndarray) -> dict[str,
 def _drift(c: Compilation, samples: Samples) -> dict[str, Any]:
     """What the approximations alone did to the float network: spikes of each layer, and accuracy."""
     assert c.lowered is not None
-    layers = [p.name for p in c.lowered.layers]
+    own = {p.name for p in c.source.layers}  # some of the lowered ones are ours, and some of these were sums
+    layers = [p.name for p in c.lowered.layers if p.name in own]
     exact, nearest = (counts(network, fed(network, samples), layers) for network in (c.source, c.lowered))
     (output,) = c.source.outputs
     found: dict[str, Any] = {
