@@ -142,12 +142,13 @@ def order_of_updates(network: Network, target: Target) -> Iterator[Violation]:
             if field == "when" and population.semantics.reset not in target.neuron.resets:
                 continue  # another rule speaks of that reset
             value = getattr(population.semantics, field)
+            cure = "that resets at once (snntorch: reset_delay=False)" if field == "when" else "that does not"
             if value != expected:
                 yield Violation(
                     "updates",
                     f"layer '{population.name}'",
                     f"it {says.format(value)}; a neuron of {target.name} does not",
-                    f"retrain with a neuron that does not, {APPROXIMATE}",
+                    f"retrain with a neuron {cure}, {APPROXIMATE}",
                 )
     for projection in network.projections:
         if projection.bias_start:
