@@ -96,3 +96,28 @@ def test_a_matrix_does_not_depend_on_how_many_rows_are_made_at_once(
     expected = matrix(op, (4, 5, 6))
     monkeypatch.setattr(ops, "_AT_ONCE", at_once)
     assert identical(matrix(op, (4, 5, 6)), expected)
+
+
+# Torch tells that it will do what padding="same" asks for.
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
+@settings(max_examples=60, deadline=None)
+@given(
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    dilation=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    seed=st.integers(0, 99),
+)
+def test_same_padding_equals_torch(kernel, dilation, seed) -> None:
+    """Uneven where the kernel spans an even number of places, with dilation, too."""
+    rng = np.random.default_rng(seed)
+    weight, x = rng.integers(-9, 10, (3, 2, *kernel)), rng.integers(-9, 10, (2, 6, 7))
+    padded, padding, dilated = ops.same_padding(weight, (1, 1), dilation)
+    op = Conv2d(padded, None, (1, 1), tuple(padding), tuple(dilated))
+    found = (matrix(op, x.shape) @ x.ravel()).reshape(op.output_shape(x.shape))
+    expected = functional.conv2d(torch.tensor(x), torch.tensor(weight), padding="same", dilation=dilation)
+    np.testing.assert_array_equal(found, expected.numpy())
+    assert op.taps == np.count_nonzero(weight)
+
+
+def test_same_padding_needs_a_stride_of_one() -> None:
+    with pytest.raises(InputError, match="stride 1 only"):
+        ops.same_padding(np.ones((1, 1, 3, 3)), (1, 2), (1, 1))

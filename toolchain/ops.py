@@ -186,20 +186,26 @@ class Flatten:
         return (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :])
 
 
-def same_padding(weight: np.ndarray, stride: Sequence[int], dilation: Sequence[int]) -> tuple[np.ndarray, list[int]]:
-    """Kernel and padding per axis for padding 'same' as in torch, which keeps the size of the input.
+def same_padding(
+    weight: np.ndarray, stride: Sequence[int], dilation: Sequence[int]
+) -> tuple[np.ndarray, list[int], list[int]]:
+    """Kernel, padding and dilation per axis for padding 'same' as in torch, which keeps the size of the input.
 
-    weight: (out, in, *kernel). Where the kernel covers an even number of places torch pads one more at the end; a
-    tap of zero in front makes that symmetric. InputError where no padding of ours is equal.
+    weight: (out, in, *kernel). Where the kernel spans an even number of places torch pads one more at the end; a
+    place without a tap in front makes that symmetric. InputError for strides.
     """
-    spans = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
-    odd = [span % 2 for span in spans]
     if any(s != 1 for s in stride):
         raise InputError("padding 'same' is defined for stride 1 only", fix="give the padding as numbers")
-    if any(o and d > 1 for o, d in zip(odd, dilation, strict=True)):
-        raise InputError("padding 'same' of an even, dilated kernel is uneven", fix="use an odd kernel")
-    weight = np.pad(weight, [(0, 0), (0, 0), *((o, 0) for o in odd)])
-    return weight, [(span + o) // 2 for span, o in zip(spans, odd, strict=True)]
+    padding, dilated = [], list(dilation)
+    for axis, step in enumerate(dilation, start=2):
+        span = step * (weight.shape[axis] - 1)
+        padding.append((span + 1) // 2)
+        if span % 2:
+            # Places between the taps become taps of zero, for else the one in front would be `step` places away.
+            spread = np.zeros((*weight.shape[:axis], span + 2, *weight.shape[axis + 1 :]), weight.dtype)
+            spread[(slice(None),) * axis + (slice(1, None, step),)] = weight
+            weight, dilated[axis - 2] = spread, 1
+    return weight, padding, dilated
 
 
 def _positions(size: Sequence[int], span: Sequence[int], stride: Pair, padding: Pair) -> Pair:

@@ -283,21 +283,11 @@ def test_shapes_after_convolutions_are_those_of_torch(tmp_path: Path, data: st.D
     kernel, stride, dilation = (draw(st.tuples(*[st.integers(1, 4)] * axes)) for _ in range(3))
     padding = draw(st.one_of(st.tuples(*[st.integers(0, 3)] * axes), st.sampled_from(["same", "valid"])))
     if padding == "same":
-        # Even kernels with dilation are padded unevenly; that is refused, see the next test.
-        assume(all(d == 1 or (k - 1) * d % 2 == 0 for k, d in zip(kernel, dilation, strict=True)))
         assume(all(s == 1 for s in stride))
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     node = convolution(size, np.ones((outputs, channels // groups, *kernel)), np.zeros(outputs), **options)
     layer = (nn.Conv1d if axes == 1 else nn.Conv2d)(channels, outputs, kernel, **options)
     assert shape_by_us(node, (channels, *size), tmp_path) == shape_by_torch(layer, (channels, *size))
-
-
-def test_uneven_padding_is_refused_by_field(tmp_path: Path) -> None:
-    node = convolution((9, 9), np.ones((1, 1, 2, 2)), np.zeros(1), padding="same", dilation=(3, 3))
-    nir.write(tmp_path / "net.nir", graph(node, shape=(1, 9, 9)))
-    with pytest.raises(InputError, match="'same' of an even, dilated kernel is uneven") as caught:
-        read(tmp_path / "net.nir")
-    assert "node 'n0', field 'padding'" in caught.value.where
 
 
 @RELAXED

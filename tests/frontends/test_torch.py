@@ -416,7 +416,6 @@ REFUSED: list[tuple[str, Callable[[], nn.Module], tuple[int, ...] | None, str, s
         "layers.0",
         "'circular'",
     ),
-    ("uneven", lambda: image(nn.Conv2d(1, 1, 2, padding="same", dilation=3)), (1, 9, 9), "layers.0", "uneven"),
     ("pool options", lambda: image(nn.AvgPool2d(2, ceil_mode=True)), (1, 5, 5), "layers.0", "only plain average"),
     (
         "pool edges",

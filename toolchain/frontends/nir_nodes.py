@@ -222,7 +222,7 @@ def _conv1d(node: Node, context: Context) -> Conv1d:
     weight = _weight(node, 3, 3)
     stride, dilation, groups = node.integer("stride", 1), node.integer("dilation", 1), _groups(node, weight)
     if isinstance(node.fields["padding"], str):
-        weight, (padding,) = _named_padding(node, weight, (stride,), (dilation,))
+        weight, (padding,), (dilation,) = _named_padding(node, weight, (stride,), (dilation,))
     else:
         padding = node.integer("padding", 0)
     return Conv1d(weight, _bias(node, weight.shape[:1], context), stride, padding, dilation, groups)
@@ -233,8 +233,8 @@ def _conv2d(node: Node, context: Context) -> Conv2d:
     stride, dilation, groups = node.pair("stride", 1), node.pair("dilation", 1), _groups(node, weight)
     padding: Pair
     if isinstance(node.fields["padding"], str):
-        weight, (rows, columns) = _named_padding(node, weight, stride, dilation)
-        padding = rows, columns
+        weight, (rows, columns), apart = _named_padding(node, weight, stride, dilation)
+        padding, dilation = (rows, columns), (apart[0], apart[1])
     else:
         padding = node.pair("padding", 0)
     return Conv2d(weight, _bias(node, weight.shape[:1], context), stride, padding, dilation, groups)
@@ -249,10 +249,11 @@ def _groups(node: Node, weight: np.ndarray) -> int:
 
 def _named_padding(
     node: Node, weight: np.ndarray, stride: tuple[int, ...], dilation: tuple[int, ...]
-) -> tuple[np.ndarray, list[int]]:
+) -> tuple[np.ndarray, list[int], list[int]]:
+    """Weight, padding and dilation per axis."""
     value = node.fields["padding"]
     if value == "valid":
-        return weight, [0] * len(stride)
+        return weight, [0] * len(stride), list(dilation)
     if value != "same":
         raise node.error(f"unknown padding '{value[:40]}'", "padding", fix="give the padding as numbers")
     try:

@@ -45,18 +45,16 @@ def operation(layer: nn.Module, shape: Shape, where: str) -> Op:
             raise InputError(f"it receives the shape {shape}", where=where, fix="put nn.Flatten() in front of it")
         return Linear(canonical(array(layer.weight)), bias_of(layer.bias))
     if isinstance(layer, nn.Conv2d):
-        weight, (rows, columns) = _padding(layer, where)
-        return Conv2d(
-            weight, bias_of(layer.bias), pair(layer.stride), (rows, columns), pair(layer.dilation), layer.groups
-        )
+        weight, around, apart = _padding(layer, where)
+        return Conv2d(weight, bias_of(layer.bias), pair(layer.stride), pair(around), pair(apart), layer.groups)
     if isinstance(layer, nn.Conv1d):
-        weight, (steps,) = _padding(layer, where)
-        return Conv1d(weight, bias_of(layer.bias), layer.stride[0], steps, layer.dilation[0], layer.groups)
+        weight, (padding,), (dilation,) = _padding(layer, where)
+        return Conv1d(weight, bias_of(layer.bias), layer.stride[0], padding, dilation, layer.groups)
     if isinstance(layer, nn.AvgPool2d):
-        kernel, stride, padding = pair(layer.kernel_size), pair(layer.stride), pair(layer.padding)
-        if layer.ceil_mode or layer.divisor_override or (not layer.count_include_pad and padding != (0, 0)):
+        kernel, stride, edge = pair(layer.kernel_size), pair(layer.stride), pair(layer.padding)
+        if layer.ceil_mode or layer.divisor_override or (not layer.count_include_pad and edge != (0, 0)):
             raise InputError("only plain average pooling is supported", where=where, fix="leave the options at default")
-        return Pool2d("average", kernel, stride, padding)
+        return Pool2d("average", kernel, stride, edge)
     if isinstance(layer, nn.Flatten):
         return flattened(layer.start_dim, layer.end_dim, shape, where)
     raise InputError(
@@ -111,20 +109,17 @@ def _statistics(norm: nn.BatchNorm1d | nn.BatchNorm2d, where: str) -> tuple[np.n
     return gamma / np.sqrt(var + norm.eps), beta, mean
 
 
-def _padding(layer: nn.Conv1d | nn.Conv2d, where: str) -> tuple[np.ndarray, list[int]]:
-    """Weight and padding per axis."""
+def _padding(layer: nn.Conv1d | nn.Conv2d, where: str) -> tuple[np.ndarray, list[int], list[int]]:
+    """Weight, padding and dilation per axis."""
     if layer.padding_mode != "zeros":
         raise InputError(f"padding by '{layer.padding_mode}' is not supported", where=where, fix="pad with zeros")
     weight = array(layer.weight).copy()
     if layer.padding == "same":
-        try:
-            return same_padding(weight, layer.stride, layer.dilation)
-        except InputError as error:
-            raise InputError(error.message, where=where, fix=error.fix) from None
+        return same_padding(weight, layer.stride, layer.dilation)
     if layer.padding == "valid":
-        return weight, [0] * (weight.ndim - 2)
+        return weight, [0] * (weight.ndim - 2), list(layer.dilation)
     assert not isinstance(layer.padding, str)
-    return weight, [int(p) for p in layer.padding]
+    return weight, [int(p) for p in layer.padding], list(layer.dilation)
 
 
 def scaled(scale: Any, shape: Shape, where: str) -> Scale:

@@ -34,7 +34,7 @@ def sourced(network: Network) -> tuple[Network, list[str]]:
 
     A bias that begins later than in step 0 is left where it is: a rule of the target speaks of it.
     """
-    taken = {p.name for p in (*network.populations, *network.projections)}
+    taken = {p.name for p in network.populations} | {p.name for p in network.projections}
     populations: list[Population] = []
     added: list[Projection] = []
     layers = []
