@@ -88,6 +88,13 @@ def test_names_that_are_taken() -> None:
     assert [p.name for p in after.populations] == ["input", "two.bias.bias", "two.bias", "two.bias'", "two"]
 
 
+def test_names_of_projections_that_are_taken() -> None:
+    before = network()
+    first, *rest = before.projections
+    after, _ = sourced(replace(before, projections=(replace(first, name="one.bias-one"), *rest)))
+    assert "one.bias'" in {p.name for p in after.populations}
+
+
 def test_in_integers_it_spikes_in_every_step_too() -> None:
     before = network()
     data = Samples(spikes(0).astype(bool))

@@ -41,7 +41,7 @@ def sourced(network: Network) -> tuple[Network, list[str]]:
     for population in network.populations:
         if _filters_a_bias(network, population):
             name = f"{population.name}.bias"
-            while name in taken:
+            while taken & {name, *_names(network, population, name)}:
                 name += "'"
             one = np.ones(1)
             populations.append(Population(name, (1,), "if", {"r": one, "v_threshold": one, "v_reset": 0 * one}))
@@ -68,10 +68,16 @@ def _links(network: Network, population: Population, name: str) -> tuple[Project
     for projection in into:
         bias = ops.bias_of(projection.op, network[projection.pre].shape)
         total += 0 if bias is None else bias
-    source = Projection(f"{name}-{population.name}", name, population.name, (), bits=into[0].bits)
     start = network.inputs[0]
-    drive = Projection(f"{start.name}-{name}", start.name, name, ())
+    first, second = _names(network, population, name)
+    drive = Projection(first, start.name, name, ())
+    synapses = Linear(ops.canonical(total[:, None]))
     return (
         bias_alone(start.name, start.size, drive, np.array([DRIVE])),
-        replace(source, ops=(Linear(ops.canonical(total[:, None])),)),
+        Projection(second, name, population.name, (synapses,), bits=into[0].bits),
     )
+
+
+def _names(network: Network, population: Population, name: str) -> tuple[str, str]:
+    """Of the projections into and out of the neuron `name`."""
+    return f"{network.inputs[0].name}-{name}", f"{name}-{population.name}"
