@@ -69,7 +69,7 @@ def net_seeds() -> dict[str, bytes]:
 NET_ONCE: dict[str, Callable[[], bytes]] = {
     **HDF5_ONCE,
     "a row of thousands": lambda: net_file([{"type": "input", "shape": [1]}, *[FLAT] * 2000, dense(1, 1)]),
-    "more layers than are read": lambda: net_file([{"type": "input", "shape": [1]}, *[FLAT] * 6000, dense(1, 1)]),
+    "more layers than are read": lambda: net_file([{"type": "input", "shape": [1]}, *[FLAT] * 2100, dense(1, 1)]),
     "a row of dense layers": lambda: net_file([dense(1, 1)] * 700),
     "an input of 2^24": lambda: net_file([{"type": "input", "shape": [1 << 24], "neuron": LAVA}]),
     "an input of 2^40": lambda: net_file([{"type": "input", "shape": [1 << 20, 1 << 20], "neuron": LAVA}]),
