@@ -68,9 +68,11 @@ def net_seeds() -> dict[str, bytes]:
 
 NET_ONCE: dict[str, Callable[[], bytes]] = {
     **HDF5_ONCE,
-    "a row of thousands": lambda: net_file([{"type": "input", "shape": [1]}, *[FLAT] * 2000, dense(1, 1)]),
+    "a row of thousands": lambda: net_file(
+        [{"type": "input", "shape": [1]}, *[FLAT] * 2000, {**dense(1, 1), "weight": np.ones((1, 1))}]
+    ),
     "more layers than are read": lambda: net_file([{"type": "input", "shape": [1]}, *[FLAT] * 2100, dense(1, 1)]),
-    "a row of dense layers": lambda: net_file([dense(1, 1)] * 700),
+    "a row of dense layers": lambda: net_file([dense(2, 2)] * 700),
     "an input of 2^24": lambda: net_file([{"type": "input", "shape": [1 << 24], "neuron": LAVA}]),
     "an input of 2^40": lambda: net_file([{"type": "input", "shape": [1 << 20, 1 << 20], "neuron": LAVA}]),
     "delays of all lengths": lambda: net_file([dense(1 << 10, 1 << 10, delay=np.arange(1 << 20).reshape(1 << 10, -1))]),
