@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import struct
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,19 @@ def test_a_tensor_cannot_claim_more_than_its_record(path: Path) -> None:
             for name, content in {**entries, pickled: lying}.items():
                 archive.writestr(name, content)
         assert message in refused(path).message
+
+
+@pytest.mark.parametrize("name", ["{}/data.pkl", "{}/DATA.PKL", "other/data.pkl"])
+def test_what_is_checked_is_what_is_read(path: Path, name: str) -> None:
+    """torch finds entries by the folder of the first one, in upper or lower case; a second pickle might be the one."""
+    with zipfile.ZipFile(path) as archive:
+        entries = [(entry, archive.read(entry)) for entry in archive.namelist()]
+    folder = entries[0][0].partition("/")[0]
+    pickled = next(content for entry, content in entries if entry.endswith("data.pkl"))
+    with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings(action="ignore"):
+        for entry, content in [*entries, (name.format(folder), pickled)]:
+            archive.writestr(entry, content)
+    assert "several" in refused(path).message
 
 
 def test_a_damaged_file_is_refused_or_whole(path: Path) -> None:

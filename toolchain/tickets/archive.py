@@ -105,6 +105,11 @@ def _refuse_other_formats(path: Path) -> bool:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise _refusal(path, f"this file is damaged or incomplete: {error}", "get it again") from None
     names = {entry.filename.partition("/")[2] for entry in entries}
+    # torch looks in the folder of the first entry, whatever the case of a name: what is checked must be what it reads.
+    folders = {entry.filename.partition("/")[0] for entry in entries}
+    if len(folders) > 1 or len({entry.filename.casefold() for entry in entries}) < len(entries):
+        message = "this archive has several folders, or several entries of one name; torch.save does not do that"
+        raise _refusal(path, message, "torch.save it again")
     if "archive_format" in names or "models/model.json" in names:
         message = "this is a torch.export archive (.pt2), whose reader can run code hidden in it"
         raise _refusal(path, message, _OTHER_MODEL)
