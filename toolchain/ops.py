@@ -272,20 +272,55 @@ def constant(chain: Sequence[Op], shape: Shape) -> np.ndarray:
     total = np.zeros(math.prod(shape))
     for op in chain:
         if not isinstance(op, Delay):
-            total = matrix(op, shape) @ total
+            # Nothing stays nothing: most chains need no matrix here.
+            total = small_matrix(op, shape) @ total if total.any() else np.zeros(math.prod(op.output_shape(shape)))
             bias = bias_of(op, shape)
             total = total if bias is None else total + bias
         shape = op.output_shape(shape)
     return total
 
 
-# Of the rows of a matrix that are made at once: 70 bytes are needed for each synapse until they are in order.
-_AT_ONCE = 1 << 20
+# Synapses that several operations become together: more than a chip of 128 cores holds.
+LARGEST = 1 << 25
 
 
 def synapses(op: Conv2d, shape: Shape) -> int:
     """At most so many weights has the matrix of a convolution on an input of `shape`."""
     return op.taps * math.prod(op.output_shape(shape)[1:])
+
+
+def small_matrix(op: Stateless, shape: Shape) -> sparse.csr_array:
+    """The matrix of an operation that is to be joined with others; InputError where a kernel has too large a one."""
+    count = 0
+    match op:
+        case Conv2d():
+            count = synapses(op, shape)
+        case Conv1d():
+            count = synapses(op.as_conv2d(), (shape[0], 1, shape[1]))
+        case Pool2d():
+            count = synapses(op.as_conv(shape[0]), shape)
+    if count > LARGEST:
+        raise _too_many(count)
+    return matrix(op, shape)
+
+
+def product(second: sparse.csr_array, first: sparse.csr_array) -> sparse.csr_array:
+    """The matrix of `second` after `first`, canonical; InputError where it may be large."""
+    work = int(np.diff(first.indptr)[second.indices].sum())  # products; the result has no more weights
+    if work > LARGEST:
+        raise _too_many(work)
+    return canonical(second @ first)
+
+
+def _too_many(count: int) -> InputError:
+    return InputError(
+        f"it takes {count:,} synapses to join its operations into one; at most {LARGEST:,} are joined",
+        fix="put neurons between the operations",
+    )
+
+
+# Of the rows of a matrix that are made at once: 70 bytes are needed for each synapse until they are in order.
+_AT_ONCE = 1 << 20
 
 
 def _conv_matrix(op: Conv2d, shape: Shape) -> sparse.csr_array:

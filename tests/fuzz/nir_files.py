@@ -46,6 +46,14 @@ CUBA |= {"v_leak": 0.0, "v_reset": 0.0}
 SCALE = {"type": "Scale", "scale": 1.0}
 
 
+def parallel(count: int, node: dict[str, Any], shape: list[int]) -> bytes:
+    """The same node several times, side by side; then one that all lead to, and neurons."""
+    names = [f"n{k}" for k in range(count)]
+    ends = {"input": {"type": "Input", "shape": shape}, "output": {"type": "Output"}, "sum": SCALE, "if": IF}
+    edges = [("input", n) for n in names] + [(n, "sum") for n in names] + [("sum", "if"), ("if", "output")]
+    return nir_file({**ends, **dict.fromkeys(names, node)}, edges)
+
+
 def nested(depth: int) -> bytes:
     """Graphs within graphs."""
     node: dict[str, Any] = IF
@@ -127,6 +135,19 @@ NIR_ONCE: dict[str, Callable[[], bytes]] = {
     "a kernel larger than the input": lambda: chain({**CONV2D, "weight": noise(1, 1, 9, 9)}, IF, shape=[1, 4, 4]),
     "a window as large as the input": lambda: chain(pool(1 << 12, 1 << 12, 0), IF, shape=[1, 1 << 12, 1 << 12]),
     "a window three times the input": lambda: chain(pool(6000, 1, 2000), IF, shape=[1, 2000, 2000]),
+    "a convolution, then a window as large as the image": lambda: chain(
+        {**CONV2D, "weight": noise(16, 16, 3, 3)}, pool(998, 1, 0), IF, shape=[16, 1000, 1000]
+    ),
+    "a window as large as the image, then a convolution": lambda: chain(
+        pool(1500, 1, 0), {**CONV2D, "weight": noise(512, 1, 3, 3)}, IF, shape=[1, 1510, 1510]
+    ),
+    "a window, then one as large": lambda: chain(pool(1000, 1, 500), pool(1000, 1, 500), IF, shape=[1, 1000, 1000]),
+    "a small kernel, then a window as large as the image": lambda: chain(
+        {**CONV2D, "weight": noise(1, 1, 3, 3)}, pool(1998, 1, 0), IF, shape=[1, 2000, 2000]
+    ),
+    "parallel convolutions without end": lambda: parallel(
+        6, {**CONV2D, "weight": noise(64, 64, 5, 5), "input_shape": [128, 128]}, [64, 128, 128]
+    ),
     "a padding of 2^31": lambda: chain(pool(2, 1, 1 << 31), IF, shape=[1, 4, 4]),
     "a stride of 2^20": lambda: chain(pool(2, 1 << 20, 1), IF, shape=[1, 4, 4]),
     "a delay for each": lambda: chain({"type": "Delay", "delay": np.arange(1 << 16) * 1e-4}, IF, shape=[1 << 16]),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from snnc.errors import InputError
 from snnc.network import Network, Population, Projection
-from snnc.ops import Delay, Linear, Op, Scale, canonical
+from snnc.ops import Conv2d, Delay, Linear, Op, Scale, canonical
 from snnc.passes.dissolve import PARALLEL, dissolve
 from snnc.passes.lower import lower
 from snnc.simulator.floating import simulate
@@ -150,3 +150,28 @@ def test_biases_and_delays_around_a_sum(case: str) -> None:
     assert [p.name for p in after.populations] == ["input", "a", "out"]
     np.testing.assert_array_equal(run(after)["out"], run(network)["out"])
     assert 0.02 < run(network)["out"].mean() < 0.98
+
+
+def test_parallel_convolutions_that_would_be_too_large_as_matrices() -> None:
+    """1.7 billion synapses each: the sum is named, and no matrix made."""
+    kernel = Conv2d(np.ones((64, 64, 5, 5), np.float32))
+    shape, inner = (64, 128, 128), (64, 124, 124)
+    populations = (Population("input", shape, "input"), Population("total", inner, "sum"), lif("out", inner))
+    links = [Projection(f"conv{k}", "input", "total", (kernel,)) for k in range(PARALLEL + 1)]
+    links.append(Projection("on", "total", "out", ()))
+    with pytest.raises(InputError, match="synapses to join its operations") as caught:
+        dissolve(Network(populations, tuple(links), ("out",), DT))
+    assert caught.value.where == "layer 'total'"
+
+
+def test_too_many_projections_to_join_each_with_each() -> None:
+    """300 values that are added for 300 layers make 90,000 projections."""
+    one = [lif(f"a{k}", (1,)) for k in range(300)]
+    other = [lif(f"b{k}", (1,)) for k in range(300)]
+    populations = (Population("input", (1,), "input"), *one, Population("total", (1,), "sum"), *other)
+    links = [Projection(f"in-{p.name}", "input", p.name, ()) for p in one]
+    links += [Projection(f"{p.name}-total", p.name, "total", ()) for p in one]
+    links += [Projection(f"total-{p.name}", "total", p.name, ()) for p in other]
+    with pytest.raises(InputError, match="300 projections are added here for 300 others") as caught:
+        dissolve(Network(populations, tuple(links), tuple(p.name for p in other), DT))
+    assert caught.value.where == "layer 'total'"

@@ -98,7 +98,10 @@ class _Links:
         for pre, post in sorted(pairs):
             parallel = [p for p in self.into[post].values() if p.pre == pre]
             if len(parallel) > PARALLEL:
-                self._merge(parallel)
+                try:
+                    self._merge(parallel)
+                except InputError as error:
+                    raise InputError(error.message, where=f"layer '{name}'", fix=error.fix) from None
 
     def _merge(self, parallel: list[Projection]) -> None:
         """Make one matrix of projections that begin, end, and arrive together."""
@@ -155,8 +158,8 @@ def _added(network: Network, group: list[Projection]) -> Projection:
         inner = shape
         for op in projection.ops:
             assert not isinstance(op, ops.Delay)
-            step = ops.matrix(op, inner)
-            matrix = step if matrix is None else (step @ matrix).tocsr()
+            step = ops.small_matrix(op, inner)
+            matrix = step if matrix is None else ops.product(step, matrix)
             inner = op.output_shape(inner)
         total = total + (sparse.eye_array(math.prod(shape), format="csr") if matrix is None else matrix)
     adds = any(ops.biased(op) for projection in group for op in projection.ops)

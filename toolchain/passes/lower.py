@@ -3,7 +3,7 @@
 Pooling becomes a depthwise convolution; two convolutions, one of them depthwise, become one where that is
 exact, and so does one with a scale behind it; a flatten is an index map that C order makes free. No neuron is
 added, so the function of the network does not change. A chain that is no single convolution becomes the product
-of its matrices, if that is not too large (:data:`LARGEST`). A delay within a chain becomes the delay of the
+of its matrices, if that is not too large (:data:`snnc.ops.LARGEST`). A delay within a chain becomes the delay of the
 projection, or of several where its elements differ.
 
 A neuron that resets to v_reset and starts there becomes one that resets to 0: its potentials are
@@ -26,8 +26,6 @@ from snnc.network import Network, Population, Projection
 from snnc.ops import Conv1d, Conv2d, Delay, Flatten, Linear, Op, Pool2d, Scale, Shape, Stateless, Weighted
 from snnc.passes.dissolve import bias_alone
 
-# Synapses that several operations become together: more than a chip of 128 cores holds.
-LARGEST = 1 << 25
 # Different delays of the elements of one projection, each of which becomes a projection.
 DELAYS = 1 << 8
 
@@ -148,34 +146,13 @@ def _fuse(first: Weighted, shape: Shape, second: Stateless, between: Shape) -> W
         fused = _fuse_convolutions(first, shape, weighted, between)
         if fused is not None:
             return fused
-    weight = _product(_matrix(weighted, between), _matrix(first, shape))
+    after = ops.small_matrix(weighted, between)
     bias = ops.bias_of(weighted, between)
     carried = ops.bias_of(first, shape)
     if carried is not None:
-        through = ops.matrix(weighted, between) @ carried
+        through = after @ carried
         bias = through if bias is None else bias + through
-    return Linear(weight, bias)
-
-
-def _matrix(op: Weighted, shape: Shape) -> sparse.csr_array:
-    """The matrix of an operation; InputError for a convolution that has too large a one."""
-    if isinstance(op, Conv2d) and ops.synapses(op, shape) > LARGEST:
-        raise _too_many(ops.synapses(op, shape))
-    return ops.matrix(op, shape)
-
-
-def _product(second: sparse.csr_array, first: sparse.csr_array) -> sparse.csr_array:
-    work = int(np.diff(first.indptr)[second.indices].sum())  # products; the result has no more weights
-    if work > LARGEST:
-        raise _too_many(work)
-    return ops.canonical(second @ first)
-
-
-def _too_many(count: int) -> InputError:
-    return InputError(
-        f"it takes {count:,} synapses to join its operations into one; at most {LARGEST:,} are joined",
-        fix="put neurons between the operations",
-    )
+    return Linear(ops.product(after, ops.small_matrix(first, shape)), bias)
 
 
 def _scaled(op: Conv2d, scale: np.ndarray) -> Conv2d | None:
@@ -229,23 +206,29 @@ def _read(op: Conv2d) -> np.ndarray:
 
 def _composed(first: Conv2d, second: Conv2d) -> tuple[np.ndarray, int] | None:
     """Kernel and groups of `second` after `first`, where one of them is depthwise."""
-    if first.groups == first.weight.shape[0] and first.weight.shape[1] == 1:
-        windows, groups = first.weight[_read(second), 0], second.groups  # (out, channels, *kernel)
-        taps = second.weight
-    elif second.groups == second.weight.shape[0] and second.weight.shape[1] == 1:
-        windows, groups = first.weight, first.groups
-        taps = second.weight
-    else:
+    by_first = first.groups == first.weight.shape[0] and first.weight.shape[1] == 1
+    if not by_first and not (second.groups == second.weight.shape[0] and second.weight.shape[1] == 1):
         return None
-    step = [second.dilation[a] * first.stride[a] for a in (0, 1)]
-    span = [(second.weight.shape[2 + a] - 1) * step[a] for a in (0, 1)]
-    size = [first.dilation[a] * (first.weight.shape[2 + a] - 1) + 1 for a in (0, 1)]
-    weight = np.zeros((*windows.shape[:2], span[0] + size[0], span[1] + size[1]))
-    for i in range(second.weight.shape[2]):
-        for j in range(second.weight.shape[3]):
-            y, x = i * step[0], j * step[1]
-            place = weight[:, :, y : y + size[0] : first.dilation[0], x : x + size[1] : first.dilation[1]]
-            place += taps[:, :, i, j, None, None] * windows
+    step = second.dilation[0] * first.stride[0], second.dilation[1] * first.stride[1]
+    apart = first.dilation
+    kernels = first.weight.shape[2:], second.weight.shape[2:]
+    size = [(kernels[0][a] - 1) * apart[a] + (kernels[1][a] - 1) * step[a] + 1 for a in (0, 1)]
+    pairs = math.prod((second if by_first else first).weight.shape[:2])
+    if pairs * math.prod(size) > ops.LARGEST or pairs * math.prod(map(math.prod, kernels)) > 8 * ops.LARGEST:
+        return None  # windows as large as images: a matrix knows where these end
+    # Both as (out, channels, *kernel); a depthwise second has one channel, which stands for all.
+    windows, groups = (first.weight[_read(second), 0], second.groups) if by_first else (first.weight, first.groups)
+    taps = second.weight
+    weight = np.zeros((*windows.shape[:2], *size))
+    # Go through the smaller kernel, and add the larger one at once.
+    (small, near), (large, far) = (windows, apart), (taps, step)
+    if math.prod(kernels[0]) > math.prod(kernels[1]):
+        (small, near), (large, far) = (large, far), (small, near)
+    reach = [(large.shape[2 + a] - 1) * far[a] + 1 for a in (0, 1)]
+    for i, j in np.ndindex(small.shape[2:]):
+        y, x = i * near[0], j * near[1]
+        place = weight[:, :, y : y + reach[0] : far[0], x : x + reach[1] : far[1]]
+        place += small[:, :, i, j, None, None] * large
     return weight, groups
 
 
