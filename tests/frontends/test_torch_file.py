@@ -106,6 +106,8 @@ FORMS: dict[str, Callable[[nn.Module], Any]] = {
     "plain dict": lambda m: dict(m.state_dict()),
     "training checkpoint": training,
     "lightning": lambda m: {"state_dict": prefixed(m, "model."), "pytorch-lightning_version": "2.0", "epoch": 3},
+    # Another model in front of it, of which one tensor has a name of ours; the prefix that fits most is meant.
+    "teacher": lambda m: {"teacher.fc1.weight": torch.ones(2, 2), **prefixed(m, "student.")},
     "data parallel": lambda m: prefixed(m, "module."),
     "compiled": lambda m: {"net": prefixed(m, "_orig_mod.module.")},
     "nested": lambda m: {"run": {"ema": {}, "weights": m.state_dict()}},
