@@ -72,25 +72,21 @@ def compile(
     target: str | Target = "loihi",
     *,
     data: Samples | None = None,
-    bits: int = 8,
-    seed: int = 0,
-    max_drop: float | None = None,
-    approximate: bool = False,
+    **options: Any,
 ) -> Image:
     """Compile a network for a chip.
 
     target: a name of :func:`chips`, a ``.toml`` file or a Target. data: calibration samples for spike
-    rates and the accuracy check. bits: signed weight width, 2..8. max_drop: accuracy that may be lost, in
-    points. approximate: replace what neurons do and the chip cannot by what comes nearest. Raises DoesNotFit,
-    VerificationError, InputError, UsageError.
+    rates and the accuracy check. options: by the names of :class:`snnc.compilation.Options`: bits, seed,
+    max_drop, approximate, map, optimize, cores, chips, balance. Raises DoesNotFit, VerificationError,
+    InputError, UsageError.
     """
     from snnc import pipeline
     from snnc import target as descriptions
     from snnc.compilation import Options
 
     chip = descriptions.load(target) if isinstance(target, str) else target
-    options = Options(bits, seed, max_drop, approximate)
-    return pipeline.compile(network, chip, samples=data, options=options).image
+    return pipeline.compile(network, chip, samples=data, options=Options(**options)).image
 
 
 def open_image(path: str | Path) -> Image:

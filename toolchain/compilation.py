@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -19,26 +19,44 @@ from snnc.samples import Samples
 from snnc.simulator import Run
 from snnc.target import Target
 
+Map = Literal["auto", "layers", "hypergraph"]
+Optimize = Literal["cores", "traffic", "latency"]
+
 
 @dataclass(frozen=True)
 class Options:
     """What the user chooses for one compilation.
 
-    bits: signed width of the weights, 2..8. seed: of everything random. max_drop: accuracy that may be
+    bits: signed width of the weights, 1..8. seed: of everything random. max_drop: accuracy that may be
     lost against the float network, in points (0.5 = half a percent); None = report only. approximate: replace
     what neurons do that the target cannot, such as a reset by subtraction, by what comes nearest.
+    map: how neurons are put on cores: in layer order, by hypergraph partitioning, or by the better of both.
+    optimize: what for. cores: how many of them to use, at least; None = by `optimize`. chips: how many may be
+    used at most; None = all of the board. balance: even out the synapses of the cores.
     """
 
     bits: int = 8
     seed: int = 0
     max_drop: float | None = None
     approximate: bool = False
+    map: Map = "auto"
+    optimize: Optimize = "traffic"
+    cores: int | None = None
+    chips: int | None = None
+    balance: bool = False
 
     def __post_init__(self) -> None:
-        if not 2 <= self.bits <= 8:
-            raise UsageError(f"weights of {self.bits} bits are not possible", fix="choose --bits 2 to 8")
+        if not 1 <= self.bits <= 8:
+            raise UsageError(f"weights of {self.bits} bits are not possible", fix="choose --bits 1 to 8")
         if self.max_drop is not None and not self.max_drop >= 0:
             raise UsageError(f"a drop of {self.max_drop} points makes no sense", fix="choose --max-drop 0 or more")
+        for name, choices in (("map", get_args(Map)), ("optimize", get_args(Optimize))):
+            if getattr(self, name) not in choices:
+                raise UsageError(f"unknown {name} '{getattr(self, name)}'", fix=f"choose --{name} {', '.join(choices)}")
+        for name in ("cores", "chips"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{value} {name} are none", fix=f"choose --{name} 1 or more")
 
 
 @dataclass(frozen=True, eq=False)

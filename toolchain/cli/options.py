@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,6 +38,35 @@ class Training:
     epochs: Annotated[int | None, Parameter(help="Of each training, instead of the recipe's.")] = None
     seed: Seed = 0
     resume: Annotated[bool, Parameter(help="Go on where an interrupted run of the same command stopped.")] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Compiling:
+    """Options of a compilation."""
+
+    bits: Annotated[int, Parameter(help="Signed width of the weights, 1 to 8.")] = 8
+    map: Annotated[
+        Literal["auto", "layers", "hypergraph"],
+        Parameter(help="Put neurons on cores in layer order, by hypergraph partitioning, or by the better of both."),
+    ] = "auto"
+    optimize: Annotated[
+        Literal["cores", "traffic", "latency"], Parameter(help="The goal: few cores, few messages, or short steps.")
+    ] = "traffic"
+    cores: Annotated[int | None, Parameter(help="Use so many cores, at least.")] = None
+    chips: Annotated[int | None, Parameter(help="Use so many chips, at most.")] = None
+    balance: Annotated[bool, Parameter(help="Even out the synapses of the cores.")] = False
+    seed: Seed = 0
+    max_drop: Annotated[float | None, Parameter(help="Fail (exit code 5) when more accuracy is lost, in points.")] = (
+        None
+    )
+    approximate: Approximate = False
+
+    def options(self) -> Any:
+        """The same for the API."""
+        from snnc.compilation import Options
+
+        return Options(**asdict(self))
 
 
 @Parameter(name="*")
@@ -108,6 +137,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 AS_THE_RECIPE_SAYS = Training()
 AS_THE_FILE_SAYS = Source()
+AS_USUAL = Compiling()
 ITS_OWN_DATA = Selection()
 
 

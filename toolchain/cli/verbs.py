@@ -11,10 +11,12 @@ from cyclopts import App, Parameter
 from snnc.cli.options import (
     AS_THE_FILE_SAYS,
     AS_THE_RECIPE_SAYS,
+    AS_USUAL,
     ITS_OWN_DATA,
     OUT,
     Approximate,
     Chip,
+    Compiling,
     ImageFile,
     Model,
     RecipeName,
@@ -133,23 +135,17 @@ def compile_(
         str | None,
         Parameter(help="Calibration: digits, nmnist=DIR, an .npz, or none; the training data, if not given."),
     ] = None,
-    bits: Annotated[int, Parameter(help="Signed width of the weights, 2 to 8.")] = 8,
-    seed: Seed = 0,
-    max_drop: Annotated[
-        float | None, Parameter(help="Fail (exit code 5) when more accuracy is lost, in points.")
-    ] = None,
     parent: Annotated[
         Path | None, Parameter(help="Dense network to compare with; a ticket's checkpoint brings its own.")
     ] = None,
-    approximate: Approximate = False,
+    compiling: Compiling = AS_USUAL,
     source: Source = AS_THE_FILE_SAYS,
 ) -> None:
     """Compile a network for a chip: image.snnc, report.json, layers.csv and cores.csv in a folder."""
     from snnc import report, workflow
     from snnc import target as chips
-    from snnc.compilation import Options
 
-    chip, options = chips.load(target), Options(bits, seed, max_drop, approximate)
+    chip, options = chips.load(target), compiling.options()
     output = output or Path(f"{model.stem}.{chip.name}")
     with console.progress(f"compile {model.name}") as move:
         document = workflow.compile_file(
