@@ -11,11 +11,16 @@ import snnc
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/numbers.md"
 
-# Parts of the page in order; each is a module of this folder.
-PARTS = ("digits", "networks")
+# Parts of the page in order, and the script that writes each.
+PARTS = {
+    "digits": "tests.experiments.digits",
+    "networks": "tests.experiments.networks",
+    "mapping": "tests.instances.score --write",
+}
 HEAD = (
     "# Numbers\n\nWritten by `make numbers`, each part by its own script: "
-    "`python -m tests.experiments.digits`, `python -m tests.experiments.networks`.\n"
+    + ",\n".join(f"`python -m {script}`" for script in PARTS.values())
+    + ".\n"
 )
 
 
