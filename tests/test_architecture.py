@@ -19,11 +19,11 @@ FOLDERS = {"toolchain": "snnc", "targets": "snnc.targets", "models": "snnc.model
 # Data flows from the first row to the last; a module imports from its own row (its package) or from rows above.
 RANKS = [
     {"snnc.errors", "snnc.version"},
-    {"snnc.files", "snnc.ops"},
+    {"snnc.files", "snnc.ops", "snnc.processors"},
     {"snnc.network", "snnc.samples", "snnc.target", "snnc.compare"},
     {"snnc.euler", "snnc.resources", "snnc.traffic"},
     {"snnc.rules", "snnc.image", "snnc.models"},
-    {"snnc.simulator", "snnc.tickets"},
+    {"snnc.simulator", "snnc.tickets", "snnc.mapping"},
     {"snnc.targets", "snnc.compilation", "snnc.frontends"},
     {"snnc.passes"},
     {"snnc.pipeline", "snnc.report", "snnc.datasets", "snnc.verification"},
@@ -39,7 +39,8 @@ PLACES = {
     "snntorch": {"snnc.frontends", "snnc.tickets", "snnc.models"},
     "tonic": {"snnc.models.data"},
     "lava": {"snnc.targets.lava.worker"},
-    "numba": {"snnc.simulator"},
+    "numba": {"snnc.mapping.jit", "snnc.simulator"},
+    "mtkahypar": {"snnc.mapping.hypergraph"},
     "nir": {"snnc.frontends"},
     "h5py": {"snnc.frontends", "snnc.targets.lava"},
     "cyclopts": {"snnc.cli"},

@@ -4,10 +4,14 @@ All figures are functions of (network, core_of, target) and nothing else, so the
 partitioner, the rules, the simulator's accounting and the report share one truth.
 
 An in-axon of a core is a source neuron with at least one synapse there. Its synapses
-are stored in blocks; for each projection and core the target's memory formula picks
-the format that is smaller in total: "dense" stores a weight for every neuron that the
-projection's population has in the core, "sparse" only existing synapses, each with
-an index.
+are stored in blocks; for each projection and core the target's memory formula picks the
+format that is the smallest in total, of those the target has:
+
+- "dense" stores a weight for every neuron that the projection's population has in the core,
+- "sparse" only existing synapses, each with an index,
+- "bitmap" a bit for every such neuron, and the weights that exist,
+- "kernel" stores equal lists of a convolution once: the sparse list of an axon serves every
+  axon whose list is the same up to a shift of the targets within the core.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from snnc import ops
 from snnc.network import Network, Projection
 from snnc.target import Synapse, Target
 
-FORMATS = ("dense", "sparse")
+FORMATS = ("dense", "sparse", "bitmap", "kernel")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,21 +82,71 @@ def axon_bits(count: np.ndarray, bits: int, synapse: Synapse) -> np.ndarray:
     return np.asarray(whole * full_block + np.where(rest > 0, last_block, 0))
 
 
-def projection_bits(counts: np.ndarray, width: int, neurons: int, bits: int, synapse: Synapse) -> tuple[int, int]:
+@dataclass(frozen=True, eq=False)
+class Lists:
+    """Synapse lists of one projection in one core.
+
+    counts: existing synapses of each axon, all positive. distinct: the same for each list that differs from the
+    others by more than a shift of its targets; None where lists are not shared. width: neurons of the projection's
+    population in the core.
+    """
+
+    counts: np.ndarray
+    width: int
+    distinct: np.ndarray | None = None
+
+
+def projection_bits(lists: Lists, neurons: int, bits: int, synapse: Synapse) -> tuple[int, int]:
     """Smallest memory for one projection in one core: (bits, index into FORMATS).
 
-    counts: existing synapses of each axon, all positive. width: neurons of the projection's population in
-    the core. neurons: all neurons in the core, which an index must address. bits: per weight.
+    neurons: all neurons in the core, which an index must address. bits: per weight.
     """
     fixed = bits + synapse.delay_bits.value + synapse.tag_bits.value
+    index = synapse.index_bits.holding(max(1, (neurons - 1).bit_length()))
     sizes = {}
-    if "dense" in synapse.formats:
-        sizes[0] = len(counts) * int(axon_bits(np.array(width), fixed, synapse))
-    if "sparse" in synapse.formats:
-        index = synapse.index_bits.holding(max(1, (neurons - 1).bit_length()))
-        sizes[1] = int(axon_bits(counts, fixed + index, synapse).sum())
+    for k, name in enumerate(FORMATS):
+        if name not in synapse.formats:
+            continue
+        match name:
+            case "dense":
+                sizes[k] = len(lists.counts) * int(axon_bits(np.array(lists.width), fixed, synapse))
+            case "sparse":
+                sizes[k] = int(axon_bits(lists.counts, fixed + index, synapse).sum())
+            case "bitmap":
+                sizes[k] = int(bitmap_bits(lists.counts, lists.width, fixed, synapse).sum())
+            case "kernel" if lists.distinct is not None:
+                sizes[k] = int(axon_bits(lists.distinct, fixed + index, synapse).sum())
     best = min(sizes, key=lambda k: (sizes[k], k))
     return sizes[best], best
+
+
+def bitmap_bits(count: np.ndarray, width: int, bits: int, synapse: Synapse) -> np.ndarray:
+    """Memory of axons that hold a map of `width` bits, in whole words, and `count` synapses of `bits` each."""
+    word = synapse.word_bits.value
+    return axon_bits(count, bits, synapse) + -(-width // word) * word
+
+
+def distinct_lists(matrix: sparse.csr_array, rows: np.ndarray) -> np.ndarray:
+    """Lengths of the synapse lists of some `rows` (targets, ascending) that differ by more than a shift.
+
+    A list is what one column (axon) holds: places of its targets among `rows`, from the first on, and weights.
+    """
+    part = sparse.csc_array(matrix[rows])
+    part.sort_indices()
+    counts = np.diff(part.indptr)
+    present = np.flatnonzero(counts)
+    starts, counts = part.indptr[present], counts[present]
+    if not len(present):
+        return counts
+    place = part.indices - np.repeat(part.indices[starts], counts)
+    # Lists are compared by a hash: the sum of a 64-bit mix (splitmix64's finaliser) of each of their synapses.
+    code = (place.astype(np.uint64) << np.uint64(16)) ^ part.data.astype(np.int64).astype(np.uint64)
+    with np.errstate(over="ignore"):
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            code = (code + np.uint64(0x9E3779B97F4A7C15) ^ (code >> np.uint64(shift))) * np.uint64(factor)
+        total = np.add.reduceat(code ^ (code >> np.uint64(31)), starts)
+    _, first = np.unique(total, return_index=True)
+    return counts[first]
 
 
 def parameter_groups(network: Network) -> np.ndarray:
@@ -128,16 +182,19 @@ def usage(network: Network, core_of: np.ndarray, target: Target) -> Usage:
         member = sparse.csr_array(
             (np.ones(post.size, np.int32), (local, np.arange(post.size))), shape=(cores, post.size)
         )
-        counts = sparse.csr_array(member @ pattern(network, projection))  # (cores, pre)
+        matrix = ops.matrix(projection.op, pre.shape)
+        ones = sparse.csr_array((np.ones(matrix.nnz, np.int32), matrix.indices, matrix.indptr), shape=matrix.shape)
+        counts = sparse.csr_array(member @ ones)  # (cores, pre)
+        shared = "kernel" in target.synapse.formats and isinstance(projection.op, ops.Conv2d)
         width = np.bincount(local, minlength=cores)
         visited = counts.copy()
         size, chosen = np.zeros(cores, np.int64), np.full(cores, -1, np.int8)
         per_weight = weight_bits(projection, target.synapse)
         for core in np.flatnonzero(np.diff(counts.indptr)):
             span = slice(counts.indptr[core], counts.indptr[core + 1])
-            size[core], chosen[core] = projection_bits(
-                counts.data[span], int(width[core]), int(neurons[core]), per_weight, target.synapse
-            )
+            distinct = distinct_lists(matrix, np.flatnonzero(local == core)) if shared else None
+            lists = Lists(counts.data[span], int(width[core]), distinct)
+            size[core], chosen[core] = projection_bits(lists, int(neurons[core]), per_weight, target.synapse)
             if FORMATS[chosen[core]] == "dense":
                 visited.data[span] = width[core]
         bits_of[projection.name], formats[projection.name] = size, chosen

@@ -99,8 +99,7 @@ class Synapse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `n * (weight + delay + tag [+ index]) + header` bits rounded up to whole words of `word` bits.
 
     weight_limit: largest magnitude of a weight after its exponent, in the unit of thresholds and biases.
-    formats: "dense" stores a weight for every neuron of the layer in the core, "sparse" only those
-    that exist, each with an index.
+    formats: those of :data:`snnc.resources.FORMATS` that the chip has.
     """
 
     weight_bits: Widths
@@ -111,7 +110,7 @@ class Synapse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     block: Count
     header_bits: Count
     word_bits: Count
-    formats: tuple[Literal["dense", "sparse"], ...]
+    formats: tuple[Literal["dense", "sparse", "bitmap", "kernel"], ...]
 
 
 class Energy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,7 +14,7 @@ import snnc
 from snnc import workflow
 from snnc.frontends.reading import Reading
 from snnc.network import Network
-from snnc.simulator.common import processors
+from snnc.processors import processors
 from snnc.simulator.floating import simulate
 from tests.benchmarks import floats
 from tests.benchmarks.timing import ROUNDS, table

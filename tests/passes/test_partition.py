@@ -14,13 +14,20 @@ from hypothesis import strategies as st
 from small_chips import chip
 
 from snnc import rules
+from snnc.compilation import Options
 from snnc.network import Network, Projection
 from snnc.ops import Linear, canonical
+from snnc.passes import partition as passes
 from snnc.passes.lower import lower
-from snnc.passes.partition import partition
 from snnc.passes.quantize import Limits, quantize
 from snnc.resources import usage
 from snnc.target import Target
+
+
+def partition(network: Network, target: Target, **options: object) -> np.ndarray:
+    """The mapping of a network whose neurons all spike alike."""
+    return passes.partition(network, target, np.ones(network.size), Options(**options))[0]
+
 
 LIMITS = Limits(weight=127, exponent=0, threshold=2**17 - 1, bias=2**12 - 1, one=4096)
 
@@ -29,8 +36,8 @@ def integer(network: Network) -> Network:
     return quantize(lower(network), "cuba_fixed", LIMITS)[0]
 
 
-def assert_sound(network: Network, target: Target) -> np.ndarray:
-    core_of = partition(network, target)
+def assert_sound(network: Network, target: Target, **options: object) -> np.ndarray:
+    core_of = partition(network, target, **options)
     inputs = network.inputs[0].size
     assert np.all(core_of[:inputs] == -1)
     assert set(core_of[inputs:]) == set(range(core_of.max() + 1))
@@ -76,7 +83,7 @@ def test_neurons_with_other_thresholds_need_other_groups() -> None:
     thresholds = np.repeat(np.arange(1, 7), 2).astype(np.int32)  # six kinds, and a seventh in fc2
     changed = replace(population, params={**population.params, "threshold": thresholds})
     network = replace(network, populations=(network.populations[0], changed, network.populations[2]))
-    core_of = assert_sound(network, chip(neuron_groups=2))
+    core_of = assert_sound(network, chip(neuron_groups=2), map="layers")
     assert core_of.max() == 3
     assert list(usage(network, core_of, chip()).neuron_groups) == [1, 2, 2, 2]
 
@@ -89,7 +96,7 @@ def test_the_index_is_just_wide_enough(neurons: int) -> None:
 
 
 def test_layer_order_is_kept() -> None:
-    core_of = assert_sound(integer(mlp((10, 50, 30, 20))), chip(neurons=16))
+    core_of = assert_sound(integer(mlp((10, 50, 30, 20))), chip(neurons=16), map="layers")
     cores = core_of[10:]
     assert np.all(np.diff(cores) >= 0)
     assert cores.max() + 1 == math.ceil(100 / 16)  # cores are shared across layers, so none is wasted

@@ -1,8 +1,6 @@
-"""What executors share: how they read the input and the integer parts of a network, and the processors."""
+"""What executors share: how they read the input and the integer parts of a network."""
 
 from __future__ import annotations
-
-import os
 
 import numpy as np
 
@@ -51,8 +49,3 @@ def integer_op(projection: Projection) -> Linear | Conv2d:
     if op.bias is not None:
         raise InputError("its bias belongs into the neurons of an integer network", where=where, fix=QUANTIZE)
     return op
-
-
-def processors() -> int:
-    """Processors that this process may use; where the system does not tell, those it has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -11,8 +11,8 @@ import numpy as np
 from snnc.errors import UsageError
 from snnc.image import Image
 from snnc.network import Network
+from snnc.processors import processors
 from snnc.samples import Samples
-from snnc.simulator.common import processors
 from snnc.simulator.run import Run
 from snnc.simulator.tables import Placement, Tables, flatten, place
 from snnc.simulator.timing import step_ns

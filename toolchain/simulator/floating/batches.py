@@ -9,7 +9,7 @@ import numpy as np
 
 from snnc.errors import UsageError
 from snnc.network import Network
-from snnc.simulator.common import processors
+from snnc.processors import processors
 from snnc.simulator.floating import simulate
 
 # What one block may take for the records of the layers that are alive together.

@@ -1,0 +1,256 @@
+"""The portfolio: several searches for a mapping, of which the best is kept.
+
+Layer order fills one core after the other and is what every other mapping must beat. Against it run
+
+- hypergraph partitioning (:mod:`snnc.mapping.hypergraph`), repaired where it breaks limits, and
+- annealing from layer order,
+
+both refined with moves and swaps of single atoms under all limits. Large problems are made smaller first
+(:mod:`snnc.mapping.coarsen`), mapped, and refined level by level on the way back ("multilevel"). Work is
+bounded by counts, never by the clock, so that the same input gives the same mapping on any machine.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import sparse
+
+from snnc.mapping import coarsen, hypergraph, search, state
+from snnc.mapping.problem import Problem
+from snnc.mapping.state import BITS, NEURONS, OUT_AXONS, OVERLOAD, TRAFFIC, State
+
+# Pins up to which a hypergraph goes to the partitioner: it takes a minute for a million.
+_PINS = 30_000
+# Levels end at so many atoms a core, and at least so many.
+_PER_CORE, _FEW = 24, 1_500
+# Steps of annealing per problem: by its atoms, and by the work that they are in all.
+_PER_ATOM, _WORK = 1_500, 20_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A mapping. core: int32 (A,). over: overload, 0 where every limit is kept. method: what found it."""
+
+    core: np.ndarray
+    cores: int
+    traffic: float
+    over: float
+    method: str
+
+
+def layer_order(problem: Problem, most: int) -> Found:
+    """Cores filled in layer order, from the last layer backwards: then it is known which cores a neuron sends to.
+
+    most: cores there are; where they do not suffice, more are taken, for a rule to speak of.
+    """
+    order = np.arange(problem.atoms - 1, -1, -1)
+    tight = 1.0
+    while True:
+        s = state.empty(problem, most)
+        # Of a recurrent layer the cores that it sends to become known too late: leave room for them.
+        limits = problem.limits._replace(most=problem.limits.most * _only(OUT_AXONS, tight))
+        last = search.fill(problem.graph, limits, s, order, 0)
+        if np.any(s.core < 0):
+            most *= 2
+            continue
+        s = placed(problem, last - s.core, last + 1)
+        if s.total[OVERLOAD] <= 0 or tight < 0.1 or _hopeless(problem, s):
+            return _found(s, "layer order")
+        tight *= 0.85
+
+
+def _only(resource: int, factor: float) -> np.ndarray:
+    factors = np.ones(6)
+    factors[resource] = factor
+    return factors
+
+
+def _hopeless(problem: Problem, s: State) -> bool:
+    """Whether a single atom breaks a limit."""
+    alone = np.bincount(s.core, minlength=len(s.over)) == 1
+    return bool(np.any(s.over[alone] > 0))
+
+
+def placed(problem: Problem, core: np.ndarray, cores: int) -> State:
+    """The state of a mapping of all atoms."""
+    s = state.empty(problem, cores)
+    search.assign(problem.graph, problem.limits, s, core.astype(np.int32))
+    return s
+
+
+def _found(s: State, method: str) -> Found:
+    return Found(s.core.copy(), len(s.over), float(s.total[TRAFFIC]), float(s.total[OVERLOAD]), method)
+
+
+def refine(problem: Problem, s: State, heat: float, seed: int) -> None:
+    """Repair and improve a mapping in place. heat: of the first temperature, in mean rates."""
+    graph = problem.graph
+    penalty = 1e4 * (graph.rate.sum() + 1e-3)
+    order = np.random.default_rng(seed).permutation(problem.atoms)
+    for _ in range(8):
+        moved = search.spread(graph, problem.limits, s, order, penalty) if s.total[OVERLOAD] > 0 else 0
+        moved += search.greedy(problem, s, order, penalty)
+        if moved <= problem.atoms // 200:
+            break
+    mean = float(graph.rate[graph.rate > 0].mean()) if np.any(graph.rate > 0) else 1.0
+    entries = len(graph.source) / max(1, problem.atoms)
+    proposals = int(min(_PER_ATOM * problem.atoms, _WORK / max(1.0, entries)))
+    if len(s.over) > 1 and proposals > problem.atoms:
+        best = search.anneal(problem, s, proposals, heat * mean, 0.02 * mean, penalty, seed)
+        _go_to(problem, s, best)
+    search.greedy(problem, s, order, penalty)
+
+
+def _go_to(problem: Problem, s: State, core: np.ndarray) -> None:
+    """Move the atoms that are elsewhere to where `core` says."""
+    search.follow(problem.graph, problem.limits, s, core)
+
+
+def levels_of(problem: Problem, cores: int, seed: int) -> tuple[list[Problem], list[np.ndarray]]:
+    """Ever smaller problems, the given one first, and the cluster of each atom between neighbours."""
+    levels, labels = [problem], list[np.ndarray]()
+    limit = int(problem.limits.most[NEURONS])
+    while levels[-1].atoms > max(_FEW, _PER_CORE * cores):
+        here = levels[-1]
+        sizes = np.diff(here.graph.member_ptr)
+        largest = max(2, min(4 * int(np.ceil(sizes.mean())), limit // 12))
+        label = coarsen.cluster(here, np.full(int(here.graph.population.max()) + 1, largest), seed)
+        if label.max() + 1 > 0.9 * here.atoms:
+            break
+        labels.append(label)
+        levels.append(coarsen.contract(here, label))
+    return levels, labels
+
+
+def multilevel(problem: Problem, start: Found | None, cores: int, seed: int) -> Found:
+    """Map on `cores` cores by hypergraph partitioning, or from a mapping in layer order; refined on every level."""
+    levels, labels = levels_of(problem, cores, seed)
+    coarse = levels[-1]
+    if start is None:
+        core = hypergraph_core(coarse, cores, seed)
+        method, heat = "hypergraph", 0.5
+    else:
+        core = start.core
+        for label in labels:
+            core = _majority(core, label)
+        method, heat = "layer order, refined", 8.0
+    for depth in range(len(levels) - 1, -1, -1):
+        s = placed(levels[depth], core, cores)
+        refine(levels[depth], s, heat, seed + depth)
+        core, heat = s.core, 0.5
+        if depth:
+            core = core[labels[depth - 1]]
+    return _found(s, method)
+
+
+def _majority(core: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """The core of each cluster's first atom."""
+    _, first = np.unique(label, return_index=True)
+    return core[first]
+
+
+def hypergraph_core(problem: Problem, cores: int, seed: int) -> np.ndarray:
+    """Core of each atom by hypergraph partitioning. Where there are very many pins, the most active sources decide."""
+    graph = problem.graph
+    pins, rate = _merged(coarsen.pins(problem, own=True), graph.rate)
+    busy = np.argsort(-rate, kind="stable")
+    counts = np.diff(pins.indptr)[busy]
+    kept = np.sort(busy[: np.searchsorted(np.cumsum(counts), _PINS, side="right") + 1])
+    weight, largest = _weights(problem, cores)
+    return hypergraph.partition(sparse.csr_array(pins[kept]), rate[kept], weight, cores, largest, seed)
+
+
+def _merged(pins: sparse.csr_array, rate: np.ndarray) -> tuple[sparse.csr_array, np.ndarray]:
+    """Sources with the same atoms become one, with the sum of their rates."""
+    several = np.flatnonzero(np.diff(pins.indptr) > 1)
+    pins, rate = pins[several], rate[several]
+    code = np.random.default_rng(0).integers(1 << 62, size=pins.shape[1])
+    with np.errstate(over="ignore"):
+        total = np.add.reduceat(code[pins.indices], pins.indptr[:-1]) if len(several) else np.zeros(0, np.int64)
+    _, first, inverse = np.unique(total, return_index=True, return_inverse=True)
+    return sparse.csr_array(pins[first]), np.bincount(inverse.reshape(-1), weights=rate, minlength=len(first))
+
+
+def _weights(problem: Problem, cores: int) -> tuple[np.ndarray, float]:
+    """Weight of each atom for the partitioner, and of a core: the resource of which all cores together have least."""
+    graph, limits = problem.graph, problem.limits
+    neurons = np.diff(graph.member_ptr) / limits.most[NEURONS]
+    rows = np.repeat(np.arange(problem.atoms), np.diff(graph.row_ptr))
+    per_synapse = limits.bits[limits.kind[graph.row_projection], min(64, limits.bits.shape[1] - 1), 3] / 64
+    synapses = _row_synapses(problem)
+    bits = np.bincount(rows, weights=synapses * per_synapse, minlength=problem.atoms) / limits.most[BITS]
+    if len(graph.shared):
+        bits = np.minimum(bits, np.bincount(rows, weights=graph.shared[:, 3], minlength=problem.atoms) + bits)
+    return np.maximum(neurons, bits) if bits.sum() > neurons.sum() else neurons, 1.0
+
+
+def _row_synapses(problem: Problem) -> np.ndarray:
+    graph = problem.graph
+    if not len(graph.synapses):
+        return graph.end - graph.begin
+    total = np.concatenate([[0], np.cumsum(graph.synapses, dtype=np.int64)])
+    return total[graph.end] - total[graph.begin]
+
+
+def best_mapping(problem: Problem, most: int, *, how: str, cores: int | None, seed: int) -> tuple[Found, list[Found]]:
+    """The best mapping that the portfolio finds, and all of its members, layer order first.
+
+    most: cores there are. how: "auto", "layers" or "hypergraph". cores: how many to use, at least. Better is what
+    keeps the limits, then what has less traffic, on at most a tenth more cores than the fewest.
+    """
+    spread = problem if cores is None else _spread(problem, cores)
+    base = layer_order(spread, most)
+    found = [base]
+    if (
+        how == "layers"
+        or base.cores == 1
+        or (base.over > 0 and _hopeless(problem, placed(problem, base.core, base.cores)))
+    ):
+        return base, found
+    for count in _core_counts(spread, base, cores):
+        tries = [multilevel(spread, None, count, seed)]
+        if how == "auto" and count == base.cores:
+            tries.append(multilevel(spread, base, count, seed))
+        found += tries
+        if min(t.over for t in tries) <= 0:
+            break
+    if how == "auto" and all(f.cores != base.cores for f in found[1:]) and spread.atoms < 20_000:
+        found.append(multilevel(spread, base, base.cores, seed))
+    usable = [f for f in found if f.over <= 0] or [base]
+    fewest = min(f.cores for f in usable)
+    allowed = [f for f in usable if f.cores <= fewest + fewest // 10]
+    chosen = min(allowed, key=lambda f: (f.traffic, f.cores))
+    if how == "hypergraph" and (own := [f for f in allowed if f.method == "hypergraph"]):
+        chosen = min(own, key=lambda f: (f.traffic, f.cores))
+    return chosen, found
+
+
+def _core_counts(problem: Problem, base: Found, cores: int | None) -> list[int]:
+    """Numbers of cores to try, fewest first."""
+    s = placed(problem, base.core, base.cores)
+    shares = s.used.sum(axis=0)[[NEURONS, BITS]] / problem.limits.most[[NEURONS, BITS]]
+    low = max(2, math.ceil(shares.max() - 1e-9), cores or 0)
+    steps = {low, low + low // 20, low + low // 10, base.cores}
+    return sorted(k for k in steps if k <= base.cores) or [base.cores]
+
+
+def _spread(problem: Problem, cores: int) -> Problem:
+    """The problem on cores so small that it takes `cores` of them."""
+    graph = problem.graph
+    neurons = int(graph.member_ptr[-1])
+    room = max(int(np.diff(graph.member_ptr).max()), math.ceil(1.03 * neurons / cores))
+    most = problem.limits.most.copy()
+    most[NEURONS] = min(most[NEURONS], room)
+    return replace(problem, limits=problem.limits._replace(most=most))
+
+
+def canonical(core: np.ndarray) -> np.ndarray:
+    """The same mapping with cores numbered by their first neuron, without empty ones. core: (N,), -1 for inputs."""
+    used, first = np.unique(core, return_index=True)
+    used, first = used[used >= 0], first[used >= 0]
+    number = np.full(int(core.max()) + 1, -1, np.int32)
+    number[used[np.argsort(first, kind="stable")]] = np.arange(len(used), dtype=np.int32)
+    return np.where(core >= 0, number[core], -1).astype(np.int32)

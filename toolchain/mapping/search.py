@@ -1,0 +1,314 @@
+"""Searches over mappings: fill cores in a given order, move atoms greedily, anneal.
+
+All are deterministic: what looks random comes from a generator of their own (splitmix64), seeded.
+A search judges by ``traffic + penalty * overload``; with a penalty that no traffic outweighs it repairs a
+mapping that breaks limits, and never breaks one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snnc.mapping.jit import compiled
+from snnc.mapping.problem import Graph, Limits, Problem
+from snnc.mapping.state import NEURONS, OVERLOAD, TRAFFIC, State, gain, move, put, settle, take
+
+_TINY = 1e-9
+
+
+@compiled
+def fill(g: Graph, lim: Limits, s: State, order: np.ndarray, first: int) -> int:
+    """Put the atoms of `order` on cores first, first + 1, ...: the next core when one is full. Returns the last.
+
+    An atom that fits on no core gets one of its own. Ends early, atoms left, when there are no more cores.
+    """
+    core, held = first, 0
+    for atom in order:
+        while True:
+            put(g, lim, s, atom, core)
+            settle(g, lim, s)
+            if s.over[core] <= 0 or held == 0:
+                held += 1
+                break
+            take(g, lim, s, atom)
+            settle(g, lim, s)
+            if core + 1 >= len(s.over):
+                return core
+            core, held = core + 1, 0
+    return core
+
+
+@compiled
+def assign(g: Graph, lim: Limits, s: State, core: np.ndarray) -> None:
+    """Put every atom on the core given for it, whatever the limits."""
+    for atom in range(len(core)):
+        if core[atom] >= 0:
+            put(g, lim, s, atom, core[atom])
+    settle(g, lim, s)
+
+
+@compiled
+def _next(seed: np.ndarray) -> np.uint64:
+    """The next number of splitmix64 (Steele et al., OOPSLA 2014)."""
+    seed[0] += np.uint64(0x9E3779B97F4A7C15)
+    z = seed[0]
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@compiled
+def _below(seed: np.ndarray, n: int) -> int:
+    return np.int64(_next(seed) % np.uint64(n))  # type: ignore[return-value]
+
+
+@compiled
+def _uniform(seed: np.ndarray) -> float:
+    """In (0, 1]."""
+    return (float(_next(seed) >> np.uint64(11)) + 1.0) / 9007199254740992.0
+
+
+def greedy(problem: Problem, state: State, order: np.ndarray, penalty: float) -> int:
+    """Move each atom of `order` once to where it saves most, if it saves anything. Returns how many moved."""
+    cores = len(state.over)
+    attracts, seen, listed = np.zeros(cores), np.full(cores, -1, np.int64), np.zeros(cores, np.int64)
+    return int(_greedy(problem.graph, problem.limits, state, order, penalty, attracts, seen, listed))
+
+
+@compiled
+def _greedy(
+    g: Graph,
+    lim: Limits,
+    s: State,
+    order: np.ndarray,
+    penalty: float,
+    attracts: np.ndarray,
+    seen: np.ndarray,
+    listed: np.ndarray,
+) -> int:
+    """See :func:`greedy`. attracts: rate of what a core has of an atom's sources and targets, 0 in between. seen: when
+    a core was met last, -1 in between. listed: cores that were met."""
+    projections = len(g.population_of)
+    visit, moved = 0, 0
+    for atom in order:
+        here, found = s.core[atom], 0
+        size = g.member_ptr[atom + 1] - g.member_ptr[atom]
+        for row in range(g.row_ptr[atom], g.row_ptr[atom + 1]):
+            for e in range(g.begin[row], g.end[row]):
+                source = g.source[e]
+                visit += 1
+                home, rate = s.home[source], g.rate[source]
+                if home >= 0:
+                    if seen[home] < 0:
+                        listed[found] = home
+                        found += 1
+                    seen[home] = visit
+                    attracts[home] += rate
+                start = s.fan_ptr[source]
+                for k in range(start, start + s.reach_len[source]):
+                    core = s.key[k] // projections
+                    if seen[core] == visit:
+                        continue
+                    if seen[core] < 0:
+                        listed[found] = core
+                        found += 1
+                    seen[core] = visit
+                    attracts[core] += rate
+        for m in range(g.member_ptr[atom], g.member_ptr[atom + 1]):
+            neuron = g.members[m]
+            visit += 1
+            start = s.fan_ptr[neuron]
+            for k in range(start, start + s.reach_len[neuron]):
+                core = s.key[k] // projections
+                if seen[core] == visit:
+                    continue
+                if seen[core] < 0:
+                    listed[found] = core
+                    found += 1
+                seen[core] = visit
+                attracts[core] += g.rate[neuron]
+        over = s.over[here] > 0
+        for _ in range(3):
+            best, most = -1, -1.0
+            for k in range(found):
+                core = listed[k]
+                room = s.used[core, NEURONS] + size <= lim.most[NEURONS]
+                if core != here and room and attracts[core] > most:
+                    best, most = core, attracts[core]
+            if best < 0:
+                break
+            attracts[best] = -1.0
+            if (over or gain(g, s, atom, best) > _TINY) and _try(g, lim, s, atom, best, penalty, 0.0):
+                moved += 1
+                break
+        for k in range(found):
+            attracts[listed[k]], seen[listed[k]] = 0.0, -1
+    return moved
+
+
+@compiled
+def _try(g: Graph, lim: Limits, s: State, atom: int, core: int, penalty: float, worse: float) -> bool:
+    """Move an atom; back again where the cost then is not lower than before plus `worse`."""
+    here, traffic, over = s.core[atom], s.total[TRAFFIC], s.total[OVERLOAD]
+    move(g, lim, s, atom, core)
+    if s.total[TRAFFIC] - traffic + penalty * (s.total[OVERLOAD] - over) < worse - _TINY:
+        return True
+    move(g, lim, s, atom, here)
+    return False
+
+
+@compiled
+def spread(g: Graph, lim: Limits, s: State, order: np.ndarray, penalty: float) -> int:
+    """Move atoms of overloaded cores to the core where that costs least, whatever they share. Returns how many."""
+    moved = 0
+    for atom in order:
+        here = s.core[atom]
+        if s.over[here] <= 0:
+            continue
+        best, least = -1, np.inf
+        size = g.member_ptr[atom + 1] - g.member_ptr[atom]
+        for core in range(len(s.over)):
+            if core == here or s.used[core, NEURONS] + size > lim.most[NEURONS] or s.over[core] > 0:
+                continue
+            cost = -gain(g, s, atom, core)
+            if cost < least:
+                best, least = core, cost
+        if best >= 0 and _try(g, lim, s, atom, best, penalty, 0.0):
+            moved += 1
+    return moved
+
+
+def anneal(
+    problem: Problem, state: State, proposals: int, hot: float, cold: float, penalty: float, seed: int
+) -> np.ndarray:
+    """Simulated annealing with moves and swaps; the best mapping met, int32 (A,).
+
+    hot, cold: the first and the last temperature, in the unit of traffic; it falls geometrically.
+    """
+    cores = len(state.over)
+    holds = np.bincount(state.core, minlength=cores)
+    ptr = np.concatenate([[0], np.cumsum(holds)])
+    order = np.argsort(state.core, kind="stable")
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order)) - ptr[state.core[order]]
+    # The atoms of each core, so that a partner for a swap is found at once.
+    room = max(int(holds.max()), min(int(problem.limits.most[NEURONS]), problem.atoms)) + 1
+    held = np.zeros((cores, room), np.int32)
+    held[state.core, place] = np.arange(len(order))
+    best, random = state.core.copy(), np.full(1, seed, np.uint64)
+    graph, limits = problem.graph, problem.limits
+    _anneal(graph, limits, state, proposals, hot, cold, penalty, random, held, holds, place, best)
+    return best
+
+
+@compiled
+def _anneal(
+    g: Graph,
+    lim: Limits,
+    s: State,
+    proposals: int,
+    hot: float,
+    cold: float,
+    penalty: float,
+    random: np.ndarray,
+    held: np.ndarray,
+    holds: np.ndarray,
+    place: np.ndarray,
+    best: np.ndarray,
+) -> None:
+    """See :func:`anneal`. held, holds: atoms of each core, and how many. place: where an atom is in `held`."""
+    atoms, cores, projections = len(s.core), len(s.over), len(g.population_of)
+    lowest = s.total[TRAFFIC] + penalty * s.total[OVERLOAD]
+    temperature = hot
+    every = max(1, proposals // 200)
+    factor = (cold / hot) ** (every / max(1, proposals))
+    for t in range(proposals):
+        if t % every == 0 and t > 0:
+            temperature *= factor
+        atom = _below(random, atoms)
+        here = s.core[atom]
+        core = _neighbour(g, s, atom, projections, cores, random)
+        if core == here:
+            continue
+        allowed = -temperature * np.log(_uniform(random))
+        size = g.member_ptr[atom + 1] - g.member_ptr[atom]
+        partner = -1
+        if s.used[core, NEURONS] + size > lim.most[NEURONS]:
+            if holds[core] == 0:
+                continue
+            partner = held[core, _below(random, holds[core])]
+        elif holds[core] > 0 and _below(random, 8) == 0:
+            partner = held[core, _below(random, holds[core])]
+        expected = -gain(g, s, atom, core)
+        if partner >= 0:
+            expected -= gain(g, s, partner, here)
+        if s.total[OVERLOAD] <= _TINY and expected > allowed + abs(expected) * (0.5 if partner >= 0 else 0.0) + _TINY:
+            continue
+        traffic, over = s.total[TRAFFIC], s.total[OVERLOAD]
+        if partner >= 0:
+            take(g, lim, s, partner)
+            put(g, lim, s, partner, here)
+        move(g, lim, s, atom, core)
+        change = s.total[TRAFFIC] - traffic + penalty * (s.total[OVERLOAD] - over)
+        if change > allowed:
+            if partner >= 0:
+                take(g, lim, s, partner)
+                put(g, lim, s, partner, core)
+            move(g, lim, s, atom, here)
+            continue
+        _relist(held, holds, place, atom, here, core)
+        if partner >= 0:
+            _relist(held, holds, place, partner, core, here)
+        cost = s.total[TRAFFIC] + penalty * s.total[OVERLOAD]
+        if cost < lowest - _TINY:
+            lowest = cost
+            if temperature < 4 * cold or t + every >= proposals or t % every == 0:
+                _copy(s.core, best)
+    if s.total[TRAFFIC] + penalty * s.total[OVERLOAD] <= lowest + _TINY:
+        _copy(s.core, best)
+
+
+@compiled
+def _copy(source: np.ndarray, to: np.ndarray) -> None:
+    for k in range(len(to)):
+        to[k] = source[k]
+
+
+@compiled
+def _relist(held: np.ndarray, holds: np.ndarray, place: np.ndarray, atom: int, here: int, core: int) -> None:
+    holds[here] -= 1
+    last = held[here, holds[here]]
+    held[here, place[atom]], place[last] = last, place[atom]
+    place[atom], held[core, holds[core]] = holds[core], atom
+    holds[core] += 1
+
+
+@compiled
+def _neighbour(g: Graph, s: State, atom: int, projections: int, cores: int, random: np.ndarray) -> int:
+    """A core that something of the atom is in touch with; now and then any."""
+    kind = _below(random, 16)
+    rows = g.row_ptr[atom + 1] - g.row_ptr[atom]
+    if kind < 9 and rows > 0:
+        row = g.row_ptr[atom] + _below(random, rows)
+        entries = g.end[row] - g.begin[row]
+        if entries > 0:
+            source = g.source[g.begin[row] + _below(random, entries)]
+            if s.home[source] >= 0 and kind < 3:
+                return np.int64(s.home[source])  # type: ignore[return-value]
+            return np.int64(s.key[s.fan_ptr[source] + _below(random, s.reach_len[source])] // projections)  # type: ignore[return-value]
+    elif kind < 15:
+        members = g.member_ptr[atom + 1] - g.member_ptr[atom]
+        neuron = g.members[g.member_ptr[atom] + _below(random, members)]
+        if s.reach_len[neuron] > 0:
+            return np.int64(s.key[s.fan_ptr[neuron] + _below(random, s.reach_len[neuron])] // projections)  # type: ignore[return-value]
+    return _below(random, cores)
+
+
+@compiled
+def follow(g: Graph, lim: Limits, s: State, core: np.ndarray) -> None:
+    """Move every atom that is elsewhere to the core given for it."""
+    for atom in range(len(core)):
+        if s.core[atom] != core[atom]:
+            take(g, lim, s, atom)
+            put(g, lim, s, atom, core[atom])
+    settle(g, lim, s)
