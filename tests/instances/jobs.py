@@ -13,7 +13,7 @@ import numpy as np
 
 from snnc import ops, traffic
 from snnc import target as chips
-from snnc.compilation import Compilation, Options
+from snnc.compilation import Compilation, Map, Options
 from snnc.errors import SnncError
 from snnc.network import Network
 from snnc.passes import partition, place, route
@@ -125,25 +125,25 @@ def score(source: Source) -> Score:
     return call(_measure, source, {name: found[name] for name in METHODS}, seconds=None)
 
 
-def _ours(source: Source, method: Literal["auto", "layers"]) -> Mapped | Failed:
+def _ours(source: Source, method: Map) -> Mapped | Failed:
     warm = families.join("warm", [(8,), (8,)], [ops.Linear(ops.canonical(np.eye(8, dtype=np.int16)))])
-    run_passes(warm, np.ones(16), chips.load(source.target), method, 2)  # imports and compiles what is needed
+    # Imports and compiles what is needed.
+    run_passes(warm, np.ones(16), chips.load(source.target), Options(map=method, cores=2))
     instance, target = source.load(print)
     with metered() as meter:
         try:
-            state = run_passes(instance.network, instance.rates, target, method, instance.cores)
+            options = Options(map=method, cores=instance.cores)
+            state = run_passes(instance.network, instance.rates, target, options)
         except SnncError as error:
             return Failed(f"{error.where}: {error.message}")
     assert state.core_of is not None
     return Mapped(state.core_of, state.site_of, meter.seconds, meter.peak, meter.whole)
 
 
-def run_passes(
-    network: Network, rates: np.ndarray, target: Target, method: Literal["auto", "layers"], cores: int | None
-) -> Compilation:
+def run_passes(network: Network, rates: np.ndarray, target: Target, options: Options) -> Compilation:
     """What the compiler does with an integer network whose rates are known."""
     counted = Run(network.name, 1, rates[None], *[np.zeros((1, 0))] * 5, rasters={})
-    state = Compilation(network, network, target, Options(map=method, cores=cores), run=counted)
+    state = Compilation(network, network, target, options, run=counted)
     state = partition.run(state)
     assert state.core_of is not None
     if state.core_of.max() >= target.mesh.cores:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from core_counts import count
 
+from snnc.compilation import Options
 from snnc.errors import UsageError
 from tests.experiments import page
 from tests.instances import families, jobs, score, table
@@ -51,7 +52,7 @@ def test_the_chip_is_as_small_as_the_instance_asks() -> None:
 
 def test_costs_are_those_of_single_spikes() -> None:
     instance, target = Source("local", cores=5).load()
-    state = jobs.run_passes(instance.network, instance.rates, target, "layers", 5)
+    state = jobs.run_passes(instance.network, instance.rates, target, Options(map="layers", cores=5))
     cost = jobs._cost(instance, target, jobs.Mapped(state.core_of, state.site_of), ours=True)
     assert cost.traffic == pytest.approx(state.log["route"]["messages_per_step"])
     assert cost.hops == pytest.approx(state.log["route"]["hops_per_step"])
