@@ -70,7 +70,8 @@ def count(network: Network, core_of: np.ndarray, target: Target) -> Counts:
             lists = _lists(part) if shared else None
             present, fans = np.unique(part.indices, return_counts=True)
             sources.append(present + offsets[projection.pre])
-            bits[core] += _bits(fans, int(b - a), len(members), width, lists, target.synapse)
+            full = isinstance(projection.op, ops.Linear) and matrix.nnz == math.prod(matrix.shape)
+            bits[core] += _bits(fans, int(b - a), len(members), width, full, lists, target.synapse)
         arriving.append(np.unique(np.concatenate(sources)))
     source = np.concatenate(arriving)
     sender = core_of[source]
@@ -90,20 +91,25 @@ def _weight_bits(weights: np.ndarray, synapse: Synapse) -> int:
     magnitudes = magnitudes[magnitudes > 0]
     while magnitudes.size and not np.any(magnitudes % 2):
         magnitudes //= 2  # a common power of two is an exponent, not stored in each weight
-    return synapse.weight_bits.holding(int(magnitudes.max(initial=0)).bit_length() + 1)
+    sign_and_magnitude = int(magnitudes.max(initial=0)).bit_length() + 1
+    return synapse.weight_bits.holding(1 if sign_and_magnitude <= 2 else sign_and_magnitude)  # one magnitude: a sign
 
 
-def _bits(fans: np.ndarray, width: int, neurons: int, weight: int, lists: np.ndarray | None, synapse: Synapse) -> int:
+def _bits(
+    fans: np.ndarray, width: int, neurons: int, weight: int, full: bool, lists: np.ndarray | None, synapse: Synapse
+) -> int:
     """Memory of one projection in one core, in the smallest of the formats that the chip has.
 
-    fans: synapses of each axon. width: neurons of the population in the core, of `neurons` in all. lists: lengths of
-    the lists that differ, None where none are shared.
+    fans: synapses of each axon. width: neurons of the population in the core, of `neurons` in all. full: whether no
+    synapse is absent. lists: lengths of the lists that differ, None where none are shared.
     """
-    each = weight + synapse.delay_bits.value + synapse.tag_bits.value
+    more = synapse.delay_bits.value + synapse.tag_bits.value
+    each = weight + more
+    zero = weight if full or weight > 1 else synapse.weight_bits.holding(2)  # a sign cannot be zero
     index = synapse.index_bits.holding(max(1, math.ceil(math.log2(max(2, neurons)))))
     word = synapse.word_bits.value
     sizes = {
-        "dense": len(fans) * _block_bits(width, each, synapse),
+        "dense": len(fans) * _block_bits(width, zero + more, synapse),
         "sparse": _total_bits(fans, each + index, synapse),
         "bitmap": _total_bits(fans, each, synapse) + len(fans) * math.ceil(width / word) * word,
     }

@@ -19,6 +19,7 @@ from float_networks import lif, linear, mlp, spikes
 import snnc
 from snnc.frontends import nir
 from snnc.network import Network, Population, Projection
+from snnc.simulator.floating.batches import counts
 
 SNNC = [sys.executable, "-m", "snnc"]
 
@@ -247,9 +248,14 @@ def test_inputs_that_do_not_belong_together(work: Path, arguments: tuple, texts:
 
 
 def test_a_missed_accuracy_gate_is_exit_code_5(work: Path) -> None:
-    """Two bits ruin this network; without a gate that is reported, with one it is an error."""
-    assert run("compile", "model.pt", "-o", "two", "--bits", 2, cwd=work).returncode == 0
-    done = run("compile", "model.pt", "-o", "nothing", "--bits", 2, "--max-drop", 0.5, cwd=work)
+    """Signs alone lose what this network says; without a gate that is reported, with one it is an error."""
+    network = mlp()
+    data = spikes(network, samples=64)
+    labels = counts(network, {"input": data}, ["fc2"])["fc2"].argmax(axis=1)
+    np.savez(work / "gate.npz", spikes=data, labels=labels)
+    signs = ("compile", "small.nir", "--data", "gate.npz", "--bits", 1)
+    assert run(*signs, "-o", "one", cwd=work).returncode == 0
+    done = run(*signs, "-o", "nothing", "--max-drop", 0.5, cwd=work)
     says(done, 5, "accuracy falls from")
     assert not (work / "nothing").exists()
 

@@ -21,13 +21,15 @@ from snnc.target import Target
 
 Map = Literal["auto", "layers", "hypergraph"]
 Optimize = Literal["cores", "traffic", "latency"]
+Scales = Literal["auto", "layer"]
 
 
 @dataclass(frozen=True)
 class Options:
     """What the user chooses for one compilation.
 
-    bits: signed width of the weights, 1..8. seed: of everything random. max_drop: accuracy that may be
+    bits: signed width of the weights, 1..8; of 1 bit the sign alone. scales: one for each layer, or more where
+    they help. seed: of everything random. max_drop: accuracy that may be
     lost against the float network, in points (0.5 = half a percent); None = report only. approximate: replace
     what neurons do that the target cannot, such as a reset by subtraction, by what comes nearest.
     map: how neurons are put on cores: in layer order, by hypergraph partitioning, or by the better of both.
@@ -36,6 +38,7 @@ class Options:
     """
 
     bits: int = 8
+    scales: Scales = "auto"
     seed: int = 0
     max_drop: float | None = None
     approximate: bool = False
@@ -50,7 +53,7 @@ class Options:
             raise UsageError(f"weights of {self.bits} bits are not possible", fix="choose --bits 1 to 8")
         if self.max_drop is not None and not self.max_drop >= 0:
             raise UsageError(f"a drop of {self.max_drop} points makes no sense", fix="choose --max-drop 0 or more")
-        for name, choices in (("map", get_args(Map)), ("optimize", get_args(Optimize))):
+        for name, choices in (("map", get_args(Map)), ("optimize", get_args(Optimize)), ("scales", get_args(Scales))):
             if getattr(self, name) not in choices:
                 raise UsageError(f"unknown {name} '{getattr(self, name)}'", fix=f"choose --{name} {', '.join(choices)}")
         for name in ("cores", "chips"):

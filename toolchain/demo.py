@@ -70,7 +70,7 @@ def run(
 
     say(f"3/6  compile ticket and dense parent for {chip.name}")
     calibration, test = (datasets.samples(about["data"], split) for split in ("validation", "test"))
-    options = Options(seed=seed)
+    options = Options(seed=seed, scales="layer")  # .net holds one threshold for a layer
     source = {"file": "ticket.nir", **about}
     result = pipeline.compile(network, chip, samples=calibration, options=options, provenance=source)
     dense = pipeline.compile(parent, chip, samples=calibration, options=options)

@@ -16,6 +16,7 @@ format that is the smallest in total, of those the target has:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
 
@@ -63,14 +64,25 @@ def pattern(network: Network, projection: Projection) -> sparse.csr_array:
 
 
 def weight_bits(projection: Projection, synapse: Synapse) -> int:
-    """Stored bits per weight: the sign and the magnitude without the zeros that all weights end in."""
+    """Stored bits per weight: the sign and the magnitude without the zeros that all weights end in.
+
+    Weights of one magnitude are signs: 1 bit, for a synapse that exists.
+    """
     op = projection.op
     values = np.abs(op.weight.data if isinstance(op, ops.Linear) else op.weight[op.weight != 0])
     combined = int(np.bitwise_or.reduce(values.astype(np.int64))) if values.size else 0
     if combined == 0:
         return synapse.weight_bits.holding(1)
     exponent = (combined & -combined).bit_length() - 1
-    return synapse.weight_bits.holding((int(values.max()) >> exponent).bit_length() + 1)
+    mantissa = int(values.max()) >> exponent
+    return synapse.weight_bits.holding(1 if mantissa == 1 else mantissa.bit_length() + 1)
+
+
+def dense_bits(projection: Projection, bits: int, synapse: Synapse) -> int:
+    """The same where absent synapses are stored as zeros: a sign has none, so that it takes 2 bits."""
+    op = projection.op
+    full = isinstance(op, ops.Linear) and op.taps == math.prod(op.weight.shape)
+    return bits if bits > 1 or full else synapse.weight_bits.holding(2)
 
 
 def axon_bits(count: np.ndarray, bits: int, synapse: Synapse) -> np.ndarray:
@@ -86,22 +98,25 @@ def axon_bits(count: np.ndarray, bits: int, synapse: Synapse) -> np.ndarray:
 class Lists:
     """Synapse lists of one projection in one core.
 
-    counts: existing synapses of each axon, all positive. distinct: the same for each list that differs from the
+    bits, dense: of a weight, and of one in the dense format. counts: existing synapses of each axon, all positive. distinct: the same for each list that differs from the
     others by more than a shift of its targets; None where lists are not shared. width: neurons of the projection's
     population in the core.
     """
 
+    bits: int
+    dense: int
     counts: np.ndarray
     width: int
     distinct: np.ndarray | None = None
 
 
-def projection_bits(lists: Lists, neurons: int, bits: int, synapse: Synapse) -> tuple[int, int]:
+def projection_bits(lists: Lists, neurons: int, synapse: Synapse) -> tuple[int, int]:
     """Smallest memory for one projection in one core: (bits, index into FORMATS).
 
-    neurons: all neurons in the core, which an index must address. bits: per weight.
+    neurons: all neurons in the core, which an index must address.
     """
-    fixed = bits + synapse.delay_bits.value + synapse.tag_bits.value
+    more = synapse.delay_bits.value + synapse.tag_bits.value
+    fixed = lists.bits + more
     index = synapse.index_bits.holding(max(1, (neurons - 1).bit_length()))
     sizes = {}
     for k, name in enumerate(FORMATS):
@@ -109,7 +124,7 @@ def projection_bits(lists: Lists, neurons: int, bits: int, synapse: Synapse) -> 
             continue
         match name:
             case "dense":
-                sizes[k] = len(lists.counts) * int(axon_bits(np.array(lists.width), fixed, synapse))
+                sizes[k] = len(lists.counts) * int(axon_bits(np.array(lists.width), lists.dense + more, synapse))
             case "sparse":
                 sizes[k] = int(axon_bits(lists.counts, fixed + index, synapse).sum())
             case "bitmap":
@@ -189,12 +204,13 @@ def usage(network: Network, core_of: np.ndarray, target: Target) -> Usage:
         width = np.bincount(local, minlength=cores)
         visited = counts.copy()
         size, chosen = np.zeros(cores, np.int64), np.full(cores, -1, np.int8)
-        per_weight = weight_bits(projection, target.synapse)
+        bits = weight_bits(projection, target.synapse)
+        dense = dense_bits(projection, bits, target.synapse)
         for core in np.flatnonzero(np.diff(counts.indptr)):
             span = slice(counts.indptr[core], counts.indptr[core + 1])
             distinct = distinct_lists(matrix, np.flatnonzero(local == core)) if shared else None
-            lists = Lists(counts.data[span], int(width[core]), distinct)
-            size[core], chosen[core] = projection_bits(lists, int(neurons[core]), per_weight, target.synapse)
+            lists = Lists(bits, dense, counts.data[span], int(width[core]), distinct)
+            size[core], chosen[core] = projection_bits(lists, int(neurons[core]), target.synapse)
             if FORMATS[chosen[core]] == "dense":
                 visited.data[span] = width[core]
         bits_of[projection.name], formats[projection.name] = size, chosen

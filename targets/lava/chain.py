@@ -121,7 +121,7 @@ def _layer(population: Population, op: Linear | Conv2d, flatten: bool, where: st
             raise InputError(
                 f"{name} differs between neurons ({value.min():,} .. {value.max():,}); netx has one per layer",
                 where=where,
-                fix=f"train with one {name} per layer",
+                fix=f"train with one {name} per layer" + (", and snnc compile --scales layer" * (name == "threshold")),
             )
     bias = params["bias"].reshape(population.shape) if params["bias"].any() else None
     u_decay, v_decay, threshold = (int(params[name][0]) for name in UNIFORM)

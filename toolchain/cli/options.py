@@ -45,7 +45,11 @@ class Training:
 class Compiling:
     """Options of a compilation."""
 
-    bits: Annotated[int, Parameter(help="Signed width of the weights, 1 to 8.")] = 8
+    bits: Annotated[int, Parameter(help="Signed width of the weights, 1 to 8; of 1 the sign alone.")] = 8
+    scales: Annotated[
+        Literal["auto", "layer"],
+        Parameter(help="One scale, and so one threshold, for each layer; or several where that keeps more spikes."),
+    ] = "auto"
     map: Annotated[
         Literal["auto", "layers", "hypergraph"],
         Parameter(help="Put neurons on cores in layer order, by hypergraph partitioning, or by the better of both."),

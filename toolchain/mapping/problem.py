@@ -18,7 +18,7 @@ from scipy import sparse
 
 from snnc import ops
 from snnc.network import Network, Projection
-from snnc.resources import FORMATS, axon_bits, distinct_lists, parameter_groups, weight_bits
+from snnc.resources import FORMATS, axon_bits, dense_bits, distinct_lists, parameter_groups, weight_bits
 from snnc.target import Synapse, Target
 
 # Index widths a target may have; the last column of the tables is storage without an index.
@@ -64,7 +64,7 @@ class Limits(NamedTuple):
     `bits` of each projection. bits: int32 (kinds, C, 8), memory of an axon with 0 .. C - 1 synapses, for each
     index width and for none. column: int32 (C,), that of `bits` by the number of neurons in a core. map_bits:
     int32 (C,), of a bitmap of so many neurons. formats: bool (4,), as in snnc.resources.FORMATS. shares: bool
-    (Q,), whether `Graph.shared` holds for the projection.
+    (Q,), whether `Graph.shared` holds for the projection. dense: int32 (Q,), row of `bits` for the dense format.
     """
 
     most: np.ndarray
@@ -74,6 +74,7 @@ class Limits(NamedTuple):
     map_bits: np.ndarray
     formats: np.ndarray
     shares: np.ndarray
+    dense: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,8 +222,11 @@ def limits(network: Network, target: Target, shares: np.ndarray) -> Limits:
     """What a core of the target has, in the form of the kernels."""
     core, synapse = target.core, target.synapse
     most = [getattr(core, n).value for n in ("neurons", "in_axons", "out_axons", "synapse_bits", "neuron_groups")]
-    fixed = [weight_bits(p, synapse) + synapse.delay_bits.value + synapse.tag_bits.value for p in network.projections]
-    kinds, kind = np.unique(np.array(fixed, np.int64), return_inverse=True)
+    more = synapse.delay_bits.value + synapse.tag_bits.value
+    weight = [weight_bits(p, synapse) for p in network.projections]
+    dense = [dense_bits(p, bits, synapse) for p, bits in zip(network.projections, weight, strict=True)]
+    kinds, kind = np.unique(np.array([weight, dense], np.int64) + more, return_inverse=True)
+    kind, dense_kind = kind.reshape(2, -1).astype(np.int32)
     sizes = np.arange(min(2 * core.neurons.value, network.size) + 2)
     widths = _index_widths(synapse)
     bits = [[axon_bits(sizes, int(f) + w, synapse) for w in widths] for f in kinds]
@@ -230,12 +234,13 @@ def limits(network: Network, target: Target, shares: np.ndarray) -> Limits:
     word = synapse.word_bits.value
     return Limits(
         most=np.array([*most, np.inf]),
-        kind=kind.reshape(-1).astype(np.int32),
+        kind=kind,
         bits=np.array(bits, np.int32).reshape(len(kinds), WIDTHS + 1, len(sizes)).transpose(0, 2, 1).copy(),
         column=np.array(index, np.int32),
         map_bits=(-(-sizes // word) * word).astype(np.int32),
         formats=np.array([f in synapse.formats for f in FORMATS]),
         shares=shares,
+        dense=dense_kind,
     )
 
 

@@ -239,7 +239,7 @@ def _memory(g: Graph, lim: Limits, s: State, core: int) -> int:
         width = s.width[core, g.population_of[q]]
         best = 1 << 62
         if lim.formats[_DENSE]:
-            best = min(best, s.axons[core, q] * lim.bits[lim.kind[q], width, PLAIN])
+            best = min(best, s.axons[core, q] * lim.bits[lim.dense[q], width, PLAIN])
         if lim.formats[_SPARSE]:
             best = min(best, s.sums[core, q, index])
         if lim.formats[_BITMAP]:

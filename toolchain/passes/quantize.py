@@ -1,20 +1,11 @@
 """Quantize: float neurons and weights become the target's integer registers.
 
-A lif or cuba_lif neuron is a linear recurrence (:mod:`snnc.euler`), and the integer
-neuron computes the same one in units of `1 << 6` (snnc.simulator.reference). With one
-scale S per population, whose membrane then counts in units of volt / S:
-
-    weight    = round(S * gain * w / 2**e) * 2**e    a multiple of 2**e on the signed grid of `bits`
-    threshold = round(S * v_threshold)               bias = round(S * (gain * b + drive))
-    u_decay   = round((1 - alpha) * 2**12)           v_decay = round((1 - beta) * 2**12)
-
-The exponent e is the largest the chip allows for weights of that width: it costs no memory
-and lets thresholds and biases be finer than weights, which trained networks need, as their
-weights are often ten times the threshold. S is the largest scale at which the largest weight
-still fits the grid, made smaller where a threshold or a bias would not fit its register, and
-down to where the (largest) threshold is a whole number: an error there would move every spike.
-Rounding never revives a pruned weight; weights that round to zero stop being synapses and
-are counted.
+The grid is that of :mod:`snnc.quantization.grid`. Layers whose weights are of one magnitude are exact
+(:mod:`~snnc.quantization.binary`). For every other layer the scale is searched on calibration data
+(:mod:`~snnc.quantization.search`), then single weights are moved (:mod:`~snnc.quantization.adjust`), layer by layer in
+the order of the network. In the end both networks, that one and the one of plain scales, run on the data in one piece,
+and the plain one is taken where its outputs are nearer to those of the float network. Without data the scale is the one
+with the smallest error of the weights.
 """
 
 from __future__ import annotations
@@ -24,51 +15,29 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
-from snnc import euler, ops
 from snnc.compilation import Compilation
-from snnc.network import Network, Population, Projection, Semantics
-from snnc.ops import Conv2d, Linear
+from snnc.network import Network
+from snnc.quantization import adjust, binary, scales, search
+from snnc.quantization.calibration import Calibration
+from snnc.quantization.grid import Layer, Limits, Rounded, Scale, rounded
+from snnc.quantization.trial import cost
 from snnc.resources import weight_bits
+from snnc.samples import Samples
+from snnc.simulator import simulate
+from snnc.target import Target
 
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Largest magnitudes: of a weight before it is multiplied by 2**exponent, a threshold and a bias.
-
-    one: a decay of 1.
-    """
-
-    weight: int
-    exponent: int
-    threshold: int
-    bias: int
-    one: int
-
-
 def run(c: Compilation) -> Compilation:
     """Quantise the lowered network of `c`; one that already is of integers is kept as it is."""
-    neuron = c.target.neuron
     c = replace(c, lowered=c.network)
     if c.network.integer:
         return _kept(c)
-    largest = 2 ** (c.options.bits - 1) - 1
-    limits = Limits(
-        weight=largest,
-        exponent=(c.target.synapse.weight_limit.value // largest).bit_length() - 1,
-        threshold=2**neuron.threshold_bits.value - 1,
-        bias=2 ** (neuron.bias_bits.value - 1) - 1,
-        one=2**neuron.decay_bits.value,
-    )
-    network, layers = quantize(c.network, neuron.model, limits)
-    network = replace(network, projections=tuple(replace(p, bits=c.options.bits) for p in network.projections))
-    for layer in layers:
-        if layer["rounded_to_zero"] and not layer["weights"]:
-            _logger.warning("every weight of layer '%s' rounds to zero: use more --bits", layer["layer"])
-    return replace(c, network=network).found(quantize={"bits": c.options.bits, "layers": layers})
+    rules = Rules.of(c.target, c.options.bits, len(c.network.layers), several=c.options.scales == "auto")
+    network, found = searched(c.network, rules, c.samples)
+    return replace(c, network=network).found(quantize={"bits": c.options.bits, **found})
 
 
 def _kept(c: Compilation) -> Compilation:
@@ -81,108 +50,138 @@ def _kept(c: Compilation) -> Compilation:
     return replace(c, network=network).found(quantize={"bits": None, "layers": []})
 
 
+@dataclass(frozen=True)
+class Rules:
+    """What a network is quantised by.
+
+    model: of the integer neurons. bits: width of the weights. limits, signs: of the grid of that width, and of 1 bit.
+    groups: different sets of parameters that a layer with scales of its channels may have. exact: the same where that
+    makes a layer exact.
+    """
+
+    model: str
+    bits: int
+    limits: Limits
+    signs: Limits
+    groups: int = 1
+    exact: int = 1
+
+    @classmethod
+    def of(cls, target: Target, bits: int, layers: int, *, several: bool) -> Rules:
+        """Those of a chip, for a network of so many layers. several: whether channels may have scales.
+
+        All layers together get as many sets as a core holds, so that any of them can share one; a layer at most a
+        quarter of that.
+        """
+        held = target.core.neuron_groups.value
+        groups = max(2, min(held // max(1, layers), held // 4)) if several else 1
+        model = target.neuron.model
+        return cls(model, bits, Limits.of(target, bits), Limits.of(target, 1), groups, held // 2 if several else 1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Done:
+    """A layer that was quantised. bits: of its weights. log: how, as plain data."""
+
+    layer: Layer
+    scale: Scale
+    integers: Rounded
+    bits: int
+    log: dict[str, Any]
+
+    def note(self) -> dict[str, Any]:
+        """What quantisation did to the layer, as plain data."""
+        unit, threshold = self.scale.unit, self.integers.population.params["threshold"]
+        return {
+            "layer": self.layer.name,
+            "bits": self.bits,
+            "scale": [float(unit.min()), float(unit.max())],
+            "scales": len(np.unique(unit)),
+            "exponent": self.scale.exponent,
+            "threshold": [int(threshold.min()), int(threshold.max())],
+            "weights": self.integers.weights,
+            "rounded_to_zero": self.integers.vanished,
+            "clipped": self.integers.clipped,
+            "weight_error": self.integers.error,
+            **self.log,
+        }
+
+
 def quantize(network: Network, model: str, limits: Limits) -> tuple[Network, list[dict[str, Any]]]:
-    """The integer network of neuron model `model`, and what happened to each layer."""
-    populations: list[Population] = []
-    projections: dict[str, Projection] = {}
-    layers = []
-    for population in network.populations:
-        if population.neuron == "input":
-            populations.append(population)
-            continue
-        form = euler.discretise(population, network.dt)
-        incoming = [_scaled(network, p, form.gain.ravel()) for p in network.into(population.name)]
-        bias = form.drive + sum(
-            (_bias(network, p, form.gain.ravel()) for p in network.into(population.name)), np.zeros(population.size)
-        ).reshape(population.shape)
-        scale = _scale(incoming, population.params["v_threshold"], bias, limits)
-        rounded = [_rounded(p, scale, limits.exponent) for p in incoming]
-        populations.append(_registers(population, form, bias, scale, model, limits))
-        projections |= {p.name: p for p in rounded}
-        layers.append(_account(population, populations[-1], incoming, rounded, scale))
-    ordered = tuple(projections[p.name] for p in network.projections)
-    return replace(network, populations=tuple(populations), projections=ordered), layers
+    """The integer network of a lowered one by plain scales alone, and what happened to each layer."""
+    rules = Rules(model, limits.weight.bit_length() + 1, limits, limits)
+    layers = [_plain(Layer.of(network, population.name), rules) for population in network.layers]
+    return _assembled(network, layers), [done.note() for done in layers]
 
 
-def _scaled(network: Network, projection: Projection, gain: np.ndarray) -> Projection:
-    """The projection with the gain of its target neurons (flat) in its weights, and no bias."""
-    op = projection.op
-    if isinstance(op, Conv2d):
-        per_channel = gain.reshape(op.weight.shape[0], -1)
-        if np.all(per_channel == per_channel[:, :1]):
-            weight = op.weight * per_channel[:, 0, None, None, None]
-            return replace(projection, ops=(replace(op, weight=weight, bias=None),))
-    # A gain that varies within a channel leaves no kernel to share.
-    matrix = ops.matrix(op, network[projection.pre].shape)
-    return replace(projection, ops=(Linear(sparse.csr_array(sparse.diags_array(gain) @ matrix)),))
+def searched(network: Network, rules: Rules, samples: Samples | None = None) -> tuple[Network, dict[str, Any]]:
+    """The integer network of a lowered one by the best scales known, and what happened to each layer."""
+    calibration = None
+    # Values that are no whole numbers feed no integer network; the profile says so.
+    if samples is not None and samples.spikes.dtype != np.float64:
+        calibration = Calibration.of(network, samples)
+    best, plain = [], []
+    for population in network.layers:
+        layer = Layer.of(network, population.name)
+        done = _exact(layer, rules)
+        best.append(done or _best(layer, rules, calibration))
+        plain.append(done or _plain(layer, rules))
+        if calibration is not None:
+            calibration.add(calibration.behind(layer), best[-1].integers)
+    chosen, found = best, {}
+    if calibration is not None:
+        costs = [_output_cost(_assembled(network, layers), calibration) for layers in (best, plain)]
+        found = {"samples": calibration.samples, "output_cost": costs[0], "output_cost_plain": costs[1]}
+        if costs[0] > costs[1]:
+            chosen = plain
+    return _assembled(network, chosen), {"layers": [done.note() for done in chosen], **found}
 
 
-def _bias(network: Network, projection: Projection, gain: np.ndarray) -> np.ndarray:
-    bias = ops.bias_of(projection.op, network[projection.pre].shape)
-    return np.zeros(len(gain)) if bias is None else gain * bias
+def _exact(layer: Layer, rules: Rules) -> _Done | None:
+    """The layer where it is one of a single magnitude, or each of its channels is."""
+    scale = binary.exact(layer, rules.signs, rules.model, rules.exact)
+    if scale is None:
+        return None
+    each = "layer" if np.ptp(scale.factor) == 0 else "channel"
+    _logger.info("layer '%s' is binary: its weights are exact, and stored as signs", layer.name)
+    return _Done(layer, scale, rounded(layer, scale, rules.signs, rules.model), 1, {"binary": each})
 
 
-def _values(projection: Projection) -> np.ndarray:
-    """All stored weights, flat; zeros of a kernel included."""
-    op = projection.op
-    return op.weight.data if isinstance(op, Linear) else op.weight.ravel()
+def _plain(layer: Layer, rules: Rules) -> _Done:
+    scale = scales.plain(layer, rules.limits)
+    return _Done(layer, scale, rounded(layer, scale, rules.limits, rules.model), rules.bits, {"plain": True})
 
 
-def _scale(incoming: list[Projection], threshold: np.ndarray, bias: np.ndarray, limits: Limits) -> float:
-    largest = max((float(np.abs(_values(p)).max(initial=0)) for p in incoming), default=0.0)
-    bounds = [limits.threshold / float(threshold.max())]
-    if largest > 0:
-        bounds.append((limits.weight << limits.exponent) / largest)
-    if np.any(bias != 0):
-        bounds.append(limits.bias / float(np.abs(bias).max()))
-    scale, top = min(bounds), float(threshold.max())
-    return float(np.floor(scale * top) / top) if scale * top >= 1 else scale
+def _best(layer: Layer, rules: Rules, calibration: Calibration | None) -> _Done:
+    if not layer.largest:
+        return _plain(layer, rules)
+    if calibration is None:
+        choice = search.without_data(layer, rules.limits, rules.model)
+        return _Done(layer, choice.scale, choice.layer, rules.bits, choice.log)
+    choice = search.on_data(layer, calibration.alone(layer), rules.limits, rules.model, rules.groups)
+    behind = calibration.behind(layer)
+    better, moves = adjust.adjusted(behind, choice.scale, rules.limits, rules.model, choice.layer)
+    return _Done(layer, choice.scale, better, rules.bits, {**choice.log, "moved": moves})
 
 
-def _rounded(projection: Projection, scale: float, exponent: int) -> Projection:
-    def whole(values: np.ndarray) -> np.ndarray:
-        return np.rint(values * scale / 2**exponent).astype(np.int16) << exponent
-
-    op = projection.op
-    if isinstance(op, Conv2d):
-        return replace(projection, ops=(replace(op, weight=whole(op.weight)),))
-    weight = op.weight.copy()
-    weight.data = whole(weight.data)
-    return replace(projection, ops=(Linear(ops.canonical(weight)),))
+def _assembled(network: Network, layers: list[_Done]) -> Network:
+    populations = {done.layer.name: done.integers.population for done in layers}
+    projections = {p.name: replace(p, bits=done.bits) for done in layers for p in done.integers.incoming}
+    return replace(
+        network,
+        populations=tuple(populations.get(p.name, p) for p in network.populations),
+        projections=tuple(projections[p.name] for p in network.projections),
+    )
 
 
-def _registers(
-    population: Population, form: euler.Euler, bias: np.ndarray, scale: float, model: str, limits: Limits
-) -> Population:
-    values = {
-        "u_decay": (1 - form.alpha) * limits.one,
-        "v_decay": (1 - form.beta) * limits.one,
-        # A threshold of 0 would let a neuron at rest drift over it by rounding.
-        "threshold": np.maximum(1, np.rint(population.params["v_threshold"] * scale)),
-        "bias": bias * scale,
-    }
-    params = {name: np.rint(value).astype(np.int32) for name, value in values.items()}
-    return Population(population.name, population.shape, model, params, Semantics())
-
-
-def _account(
-    before: Population, after: Population, exact: list[Projection], rounded: list[Projection], scale: float
-) -> dict[str, Any]:
-    """What quantisation did to one layer, as plain numbers."""
-    wanted = sum(int(np.count_nonzero(_values(p))) for p in exact)
-    kept = sum(int(np.count_nonzero(_values(p))) for p in rounded)
-    error = energy = 0.0
-    for p, q in zip(exact, rounded, strict=True):
-        # Weights that rounded to zero are gone from a CSR matrix: its difference counts them in full.
-        difference = p.op.weight * scale - q.op.weight
-        data = difference.data if sparse.issparse(difference) else difference
-        error += float(np.square(data).sum())
-        energy += float(((_values(p) * scale) ** 2).sum())
-    return {
-        "layer": before.name,
-        "scale": scale,
-        "threshold": [int(after.params["threshold"].min()), int(after.params["threshold"].max())],
-        "weights": kept,
-        "rounded_to_zero": wanted - kept,
-        "weight_error": float(np.sqrt(error / energy)) if energy else 0.0,
-    }
+def _output_cost(network: Network, calibration: Calibration) -> float:
+    """How far the outputs of an integer network are from those of the float one, per spike of these."""
+    name = network.inputs[0].name
+    run = simulate(network, Samples(calibration.wanted[name]), rasters=network.outputs)
+    total = spikes = 0
+    for output in network.outputs:
+        wanted = calibration.wanted[output].astype(bool)
+        flat = (*wanted.shape[:2], -1)
+        total += int(cost(run.rasters[output].reshape(flat), wanted.reshape(flat)).sum())
+        spikes += int(wanted.sum())
+    return total / max(1, spikes)

@@ -1,14 +1,18 @@
 """Verify: the compiled network against its specification and against the float network.
 
-The fast engine must equal the slow reference in every spike of every layer; a difference
-would be a bug of ours. The accuracy of the integer network is compared with that of the
-float network as it was read, which covers lowering and quantisation together. Where the
-user asked for approximations, the float network with them is compared with the one without:
-the drift of each layer's spikes, and of the accuracy.
+The fast engine must equal the slow reference in every spike of every layer, and the image must spike as the network
+did before it was mapped; a difference would be a bug of ours. Spikes of each layer and the accuracy are compared with
+those of the float network as it was read, which covers lowering and quantisation together. Where the user asked for
+approximations, spikes are compared with the float network that has them, and that one with the one without: the drift
+of each layer's spikes, and of the accuracy. What is wrong with a layer is said by name
+(:mod:`snnc.quantization.diagnosis`).
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -16,14 +20,21 @@ import numpy as np
 from snnc.compare import compare
 from snnc.compilation import Compilation
 from snnc.errors import VerificationError
+from snnc.image import Image
+from snnc.image import Mapping as Cores
 from snnc.network import Network
 from snnc.passes.profile import random_samples
+from snnc.quantization import diagnosis
 from snnc.samples import Samples, accuracy
-from snnc.simulator import reference, simulate
+from snnc.simulator import floating, reference, simulate
 from snnc.simulator.floating.batches import counts
 
 # The reference is slow; equality on this many samples of every layer is checked at each compilation.
 EXACT_SAMPLES = 16
+
+_logger = logging.getLogger(__name__)
+
+Counts = Mapping[str, np.ndarray]
 
 
 def run(c: Compilation) -> Compilation:
@@ -36,14 +47,40 @@ def run(c: Compilation) -> Compilation:
     if result.first is not None:
         raise VerificationError(f"the engine differs from the reference: {result.first}")
     found: dict[str, Any] = {"samples": len(exact), "compared": result.compared, "spikes": sum(result.spikes.values())}
+    found["mapped"] = _mapped(c, samples)
+    read = nearest = None
+    if not c.source.integer:
+        read = counts(c.source, fed(c.source, samples), _own(c))
+        changed = bool(c.log["approximate"]["layers"])
+        nearest = counts(c.lowered, fed(c.lowered, samples), _own(c)) if changed and c.lowered else read
+        found["layers"] = _layers(c, nearest, exact, ours)
+        if changed:
+            found["drift"] = _drift(c, samples, read, nearest)
     if c.samples is not None and c.samples.labels is not None:
-        found |= _accuracy(c, c.samples, c.samples.labels)
-    if c.log["approximate"]["layers"]:
-        found["drift"] = _drift(c, samples)
-    return c.found(verify=found)
+        found |= _accuracy(c, c.samples, c.samples.labels, read)
+    diagnoses = _diagnoses(c, ours, nearest)
+    for entry in diagnoses:
+        _logger.warning("%s", entry)
+    return c.found(verify={**found, "diagnoses": [asdict(d) for d in diagnoses]})
 
 
-def _accuracy(c: Compilation, samples: Samples, labels: np.ndarray) -> dict[str, Any]:
+def _mapped(c: Compilation, samples: Samples) -> dict[str, Any]:
+    """The image on the samples: it spikes as the network without mapping, or there is a bug."""
+    assert c.run is not None
+    assert c.core_of is not None
+    assert c.site_of is not None
+    run = simulate(Image(c.network, Cores(c.core_of, c.site_of), c.target), samples)
+    if not np.array_equal(run.spikes, c.run.spikes):
+        raise VerificationError("mapping changed spikes", fix="this is a bug of snnc: please report it with the file")
+    return {"samples": len(samples), "spikes": int(run.spikes.sum()), "accuracy": run.accuracy}
+
+
+def _own(c: Compilation) -> list[str]:
+    """Layers that the network had as it was read: some of the lowered ones are ours, and some of these were sums."""
+    return [p.name for p in c.source.layers if p.name in c.network.rank]
+
+
+def _accuracy(c: Compilation, samples: Samples, labels: np.ndarray, read: Counts | None) -> dict[str, Any]:
     assert c.run is not None
     outputs = c.run.outputs
     integer = accuracy(outputs, labels)
@@ -52,9 +89,9 @@ def _accuracy(c: Compilation, samples: Samples, labels: np.ndarray) -> dict[str,
         "accuracy_samples": len(samples),
         "accuracy_integer": integer,
     }
-    if c.source.integer:
+    if read is None:
         return found
-    expected = float_counts(c.source, samples)
+    expected = read[c.source.outputs[0]]
     exact = accuracy(expected, labels)
     drop = 100 * (exact - integer)
     if c.options.max_drop is not None and drop > c.options.max_drop:
@@ -67,18 +104,56 @@ def _accuracy(c: Compilation, samples: Samples, labels: np.ndarray) -> dict[str,
     return {**found, "accuracy_float": exact, "same_prediction": agree}
 
 
-def _drift(c: Compilation, samples: Samples) -> dict[str, Any]:
-    """What the approximations alone did to the float network: spikes of each layer, and accuracy."""
+def _layers(c: Compilation, wanted: Counts, exact: Samples, ours: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Of each layer: spikes per neuron and step in floats and in integers, and how many are misplaced.
+
+    The share of misplaced spikes is that of the first samples: steps in which a neuron spikes in one network and not
+    in the other, over the spikes of the float one.
+    """
+    assert c.run is not None
     assert c.lowered is not None
-    own = {p.name for p in c.source.layers}  # some of the lowered ones are ours, and some of these were sums
-    layers = [p.name for p in c.lowered.layers if p.name in own]
-    exact, nearest = (counts(network, fed(network, samples), layers) for network in (c.source, c.lowered))
+    rasters = floating.simulate(c.lowered, fed(c.lowered, exact), keep=_own(c))
+    found = {}
+    for name, counted in wanted.items():
+        updates = counted.size * c.run.steps
+        integer = int(c.run.spikes[:, _places(c.network, name)].sum())
+        raster = rasters[name].astype(bool, copy=False)
+        spikes = int(raster.sum())
+        found[name] = {
+            "rate_float": float(counted.sum()) / updates,
+            "rate": integer / updates,
+            "rate_error": float(integer / counted.sum() - 1) if counted.any() else None,
+            "misplaced": float(np.count_nonzero(raster ^ ours[name]) / spikes) if spikes else None,
+        }
+    return found
+
+
+def _places(network: Network, name: str) -> slice:
+    start = network.offsets[name]
+    return slice(start, start + network[name].size)
+
+
+def _diagnoses(c: Compilation, ours: Mapping[str, np.ndarray], wanted: Counts | None) -> list[diagnosis.Diagnosis]:
+    assert c.run is not None
+    steps = c.run.steps
+    rates = {p.name: float(c.run.spikes[:, _places(c.network, p.name)].mean()) / steps for p in c.network.layers}
+    known = {name: float(counted.mean()) / steps for name, counted in (wanted or {}).items()}
+    limit = 2**c.target.neuron.threshold_bits.value - 1
+    return [
+        *diagnosis.of_weights(c.log["quantize"]["layers"], limit),
+        *diagnosis.of_registers(c.network, ours),
+        *diagnosis.of_rates(c.network, rates, known, c.samples is not None),
+    ]
+
+
+def _drift(c: Compilation, samples: Samples, exact: Counts, nearest: Counts) -> dict[str, Any]:
+    """What the approximations alone did to the float network: spikes of each layer, and accuracy."""
     (output,) = c.source.outputs
     found: dict[str, Any] = {
         "samples": len(samples),
         "layers": {
             name: {"spikes_exact": int(exact[name].sum()), "spikes_approximated": int(nearest[name].sum())}
-            for name in layers
+            for name in exact
         },
         "same_prediction": float(np.mean(exact[output].argmax(axis=1) == nearest[output].argmax(axis=1))),
     }
@@ -86,12 +161,6 @@ def _drift(c: Compilation, samples: Samples) -> dict[str, Any]:
         found["accuracy_exact"] = accuracy(exact[output], samples.labels)
         found["accuracy_approximated"] = accuracy(nearest[output], samples.labels)
     return found
-
-
-def float_counts(network: Network, samples: Samples) -> np.ndarray:
-    """Output spike counts of the float network, (samples, outputs)."""
-    (output,) = network.outputs
-    return counts(network, fed(network, samples), [output])[output]
 
 
 def fed(network: Network, samples: Samples) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from snnc import traffic
 from snnc.image import Image
 from snnc.network import Population
 from snnc.ops import Conv2d, Weighted
-from snnc.report.schema import VERSION, Activity, Core, Cost, Layer, Report, Side, Use
+from snnc.report.schema import VERSION, Activity, Core, Cost, Layer, Report, Side, Steps, Use
 from snnc.resources import FORMATS, pattern
 from snnc.simulator import Estimate, Run, accounting, energy
 
@@ -66,6 +66,28 @@ def build(
         dense_note=dense_note,
         verified=verified or [],
         seconds=seconds or {},
+        steps=_steps(record),
+        diagnoses=[f"layer '{d['layer']}' {d['text']}" for d in _found(record, "verify").get("diagnoses", [])],
+    )
+
+
+def _found(record: dict[str, Any], name: str) -> dict[str, Any]:
+    """What a pass wrote into the log."""
+    found: dict[str, Any] = record.get("passes", {}).get(name, {})
+    return found
+
+
+def _steps(record: dict[str, Any]) -> Steps | None:
+    found = _found(record, "verify")
+    if "accuracy_integer" not in found:
+        return None
+    return Steps(
+        data=found["data"],
+        samples=found["accuracy_samples"],
+        floats=found.get("accuracy_float"),
+        quantized=found["accuracy_integer"],
+        mapped=found["mapped"]["accuracy"],
+        untuned=record.get("source", {}).get("finetune", {}).get("untuned"),
     )
 
 
@@ -118,8 +140,8 @@ def _layer(image: Image, index: int, population: Population, measured: _Measured
     ops = [p.op for p in incoming]
     possible = sum(math.prod(op.weight.shape) for op in ops)
     weights = sum(op.taps for op in ops)
-    quantized = {n["layer"]: n for n in image.provenance.get("passes", {}).get("quantize", {}).get("layers", [])}
-    note = quantized.get(population.name)
+    note = {n["layer"]: n for n in _found(image.provenance, "quantize").get("layers", [])}.get(population.name)
+    spiked = _found(image.provenance, "verify").get("layers", {}).get(population.name, {})
     start = network.offsets[population.name]
     cores = np.unique(image.mapping.core_of[start : start + population.size])
     formats = {FORMATS[f] for p in incoming for f in np.unique(usage.formats[p.name]) if f >= 0}
@@ -137,6 +159,11 @@ def _layer(image: Image, index: int, population: Population, measured: _Measured
         cores=int(np.sum(cores >= 0)),
         formats=tuple(sorted(formats)),
         synapse_bits=sum(int(usage.synapse_bits_of[p.name].sum()) for p in incoming),
+        clipped=note["clipped"] if note else None,
+        scales=note["scales"] if note else None,
+        rate_float=spiked.get("rate_float"),
+        rate_error=spiked.get("rate_error"),
+        misplaced=spiked.get("misplaced"),
     )
     if measured is None:
         return layer

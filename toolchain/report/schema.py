@@ -35,7 +35,10 @@ class Layer(msgspec.Struct, frozen=True):
     """One population. weights: stored once (a kernel counts once); synapses: after sharing over positions.
 
     sparsity: share of the possible weights that do not exist. rate: spikes per neuron and step.
-    formats: storage formats in use. synapse_bits: memory on all cores.
+    formats: storage formats in use. synapse_bits: memory on all cores. clipped, rounded_to_zero: weights that were
+    larger than the grid, and that became zero. scales: how many its neurons have. On calibration data: rate_float, rate
+    of the float network; rate_error, share by which the integer one has more spikes (fewer: negative); misplaced, steps
+    in which a neuron spikes in one of them alone, over spikes of the float one.
     """
 
     name: str
@@ -59,6 +62,11 @@ class Layer(msgspec.Struct, frozen=True):
     messages: float | None = None
     hops: float | None = None
     energy_pj: float | None = None
+    clipped: int | None = None
+    scales: int | None = None
+    rate_float: float | None = None
+    rate_error: float | None = None
+    misplaced: float | None = None
 
 
 class Core(msgspec.Struct, frozen=True):
@@ -111,6 +119,21 @@ class Activity(msgspec.Struct, frozen=True):
     active_updates: float
 
 
+class Steps(msgspec.Struct, frozen=True):
+    """Accuracy on calibration data step by step.
+
+    floats: of the network as it was read, None where it came in integers. quantized: of its integers. mapped: of the
+    image on its cores. untuned: quantized, before it was tuned, where it was.
+    """
+
+    data: str
+    samples: int
+    floats: float | None
+    quantized: float
+    mapped: float
+    untuned: float | None = None
+
+
 class Cost(msgspec.Struct, frozen=True):
     """Energy per sample in pJ by kind; the total is dynamic energy without static_pj."""
 
@@ -127,7 +150,7 @@ class Report(msgspec.Struct, frozen=True):
 
     dense: the same figures for the dense parent, compiled and run in the same way; dense_note: why there are
     none although there is a parent. verified: what was compared with which executor. seconds: wall time of
-    each pass.
+    each pass. steps: None without labelled data. diagnoses: what is wrong, as sentences.
     """
 
     schema: int
@@ -149,6 +172,8 @@ class Report(msgspec.Struct, frozen=True):
     dense_note: str = ""
     verified: list[dict[str, Any]] = []
     seconds: dict[str, float] = {}
+    steps: Steps | None = None
+    diagnoses: list[str] = []
 
 
 class ActiveLayer(msgspec.Struct, frozen=True):

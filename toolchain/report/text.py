@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from snnc.report.schema import Report, Side
 
 LABEL = 13
+# Diagnoses that are shown; report.json has them all.
+SHOWN = 4
 
 
 def summary(report: Report) -> str:
@@ -42,17 +46,10 @@ def summary(report: Report) -> str:
         )
     if report.activity is None:
         lines.append(_row("no data", "traffic at random input; give --data to calibrate and to measure"))
-    check = report.passes.get("verify", {})
-    if "accuracy_float" in check:
-        lines.append(
-            _row(
-                "calibrated",
-                f"{check['accuracy_samples']} samples of {check['data']}",
-                f"float {check['accuracy_float']:.1%}, {report.options['bits']}-bit {check['accuracy_integer']:.1%}",
-            )
-        )
+    lines += _steps(report)
     lines += _drift(report)
     lines += _measured(report)
+    lines += _diagnoses(report)
     for entry in report.verified:
         lines.append(_row("verified", f"on {entry['on']}: {_verdict(entry)}"))
     if report.dense is not None:
@@ -60,6 +57,32 @@ def summary(report: Report) -> str:
     elif report.dense_note:
         lines.append(_row("dense parent", report.dense_note))
     return "\n".join(lines)
+
+
+def _steps(report: Report) -> list[str]:
+    """Accuracy step by step, and the layer whose spikes quantisation moved most."""
+    steps = report.steps
+    lines = []
+    if steps is not None and steps.floats is not None:
+        bits = f"{report.options['bits']}-bit {steps.quantized:.1%}"
+        parts = [f"float {steps.floats:.1%}", bits, f"mapped {steps.mapped:.1%}"]
+        lines.append(_row("calibrated", *parts, f"{steps.samples} samples of {steps.data}"))
+    known = [layer for layer in report.layers if layer.misplaced is not None]
+    if known:
+        worst = max(known, key=lambda layer: layer.misplaced or 0.0)
+        rate = "" if worst.rate_error is None else f"rate {worst.rate_error:+.1%}"
+        lines.append(_row("spikes", f"worst layer '{worst.name}': {worst.misplaced:.1%} misplaced", rate))
+    return lines
+
+
+def _diagnoses(report: Report) -> list[str]:
+    lines = []
+    for text in report.diagnoses[:SHOWN]:
+        lines += textwrap.wrap(text, 80 - LABEL)
+    more = len(report.diagnoses) - SHOWN
+    if more > 0:
+        lines.append(f"and {more} more")
+    return [_row("warning" if k == 0 else "", line) for k, line in enumerate(lines)]
 
 
 def _drift(report: Report) -> list[str]:
