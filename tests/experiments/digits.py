@@ -16,8 +16,11 @@ import snnc
 from snnc import datasets, models, pipeline, report, tickets, workflow
 from snnc import target as chips
 from snnc.compilation import Options
+from snnc.network import Network
 from snnc.report import Side
+from snnc.samples import Samples, accuracy
 from snnc.simulator import simulate
+from snnc.simulator.floating.batches import counts
 from snnc.targets.lava import environment
 from snnc.verification import verify
 from tests.benchmarks import executors, timing
@@ -26,7 +29,7 @@ from tests.experiments import page
 SEEDS = (0, 1, 2)
 SPARSITIES = (0.9, 0.95, 0.98)
 CHIPS = ("loihi", "loihi2")
-BITS = (8, 6, 4, 3, 2)
+BITS = (8, 7, 6, 5, 4, 3, 2, 1)
 
 
 def main() -> None:
@@ -109,13 +112,28 @@ def _compiled(folder: Path) -> list[str]:
 
 
 def _widths(folder: Path) -> list[str]:
-    rows = ["### Weight width", "", "Ticket of seed 0, 95 % pruned, loihi, test split.", ""]
-    rows += ["| bits | accuracy | weights that rounded to zero | synaptic memory |", "|---|---|---|---|"]
+    rows = ["### Weight width", "", f"Tickets, 95 % pruned, loihi, test split, means of {len(SEEDS)} seeds.", ""]
+    rows += ["| bits | float | quantised | loss | weights that rounded to zero | synaptic memory |"]
+    rows += ["|---|---|---|---|---|---|"]
+    paths = [folder / f"ticket-0.95-{seed}.pt" for seed in SEEDS]
+    test = datasets.samples("digits", "test")
+    floats = statistics.mean(_float_accuracy(snnc.load(path), test) for path in paths)
     for bits in BITS:
-        side, found = _figures(folder / "ticket-0.95-0.pt", "loihi", bits=bits)
-        zeros = sum(layer["rounded_to_zero"] for layer in found["quantize"]["layers"])
-        rows.append(f"| {bits} | {side.accuracy:.1%} | {zeros:,} | {side.synapse_bits / 8192:.1f} KiB |")
+        sides, found = zip(*(_figures(path, "loihi", bits=bits) for path in paths), strict=True)
+        ours = statistics.mean(side.accuracy for side in sides)
+        zeros = statistics.mean(sum(n["rounded_to_zero"] for n in f["quantize"]["layers"]) for f in found)
+        memory = statistics.mean(side.synapse_bits for side in sides) / 8192
+        rows.append(
+            f"| {bits} | {floats:.1%} | {ours:.1%} | {100 * (floats - ours):.1f} | {zeros:,.0f} | {memory:.1f} KiB |"
+        )
     return [*rows, ""]
+
+
+def _float_accuracy(network: Network, test: Samples) -> float:
+    (output,) = network.outputs
+    totals = counts(network, {network.inputs[0].name: test.spikes}, [output])[output]
+    assert test.labels is not None
+    return accuracy(totals, test.labels)
 
 
 def _equality(folder: Path) -> list[str]:

@@ -226,7 +226,7 @@ def limits(network: Network, target: Target, shares: np.ndarray) -> Limits:
     weight = [weight_bits(p, synapse) for p in network.projections]
     dense = [dense_bits(p, bits, synapse) for p, bits in zip(network.projections, weight, strict=True)]
     kinds, kind = np.unique(np.array([weight, dense], np.int64) + more, return_inverse=True)
-    kind, dense_kind = kind.reshape(2, -1).astype(np.int32)
+    plain_kind, dense_kind = kind.reshape(2, -1).astype(np.int32)
     sizes = np.arange(min(2 * core.neurons.value, network.size) + 2)
     widths = _index_widths(synapse)
     bits = [[axon_bits(sizes, int(f) + w, synapse) for w in widths] for f in kinds]
@@ -234,7 +234,7 @@ def limits(network: Network, target: Target, shares: np.ndarray) -> Limits:
     word = synapse.word_bits.value
     return Limits(
         most=np.array([*most, np.inf]),
-        kind=kind,
+        kind=plain_kind,
         bits=np.array(bits, np.int32).reshape(len(kinds), WIDTHS + 1, len(sizes)).transpose(0, 2, 1).copy(),
         column=np.array(index, np.int32),
         map_bits=(-(-sizes // word) * word).astype(np.int32),

@@ -19,9 +19,10 @@ from scipy import sparse
 from snnc import ops
 from snnc.network import Projection
 from snnc.ops import Conv2d
+from snnc.processors import processors
 from snnc.quantization.grid import Limits, Rounded, Scale, grid, held, values
 from snnc.quantization.trial import Trial
-from snnc.simulator.common import integer_params, processors
+from snnc.simulator.common import integer_params
 from snnc.simulator.reference import DECAY, UNIT
 
 # The distance from the threshold, in thresholds, costs this.
