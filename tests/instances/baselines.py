@@ -32,7 +32,7 @@ def metis(network: Network, rates: np.ndarray, cores: int, objective: str) -> np
         scaled = graph.data * np.float32(TOP / graph.data.max(initial=1e-30))
         weights = np.maximum(np.rint(scaled, out=scaled), 1, out=scaled).astype(kind)
     adjacency = pymetis.CSRAdjacency(graph.indptr.astype(kind), graph.indices.astype(kind))
-    graph.data = graph.data[:0]  # no longer needed, and large
+    del graph  # large, and no longer needed
     options = pymetis.Options(seed=0, objtype=int(OBJECTIVES[objective]))
     _, part = pymetis.part_graph(cores, adjacency, eweights=weights, recursive=False, options=options)
     # A part may be empty; cores are numbered without holes.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -30,7 +32,7 @@ METHODS = (LAYERS, *METIS, OURS)
 
 SLACK = 1.03
 """By how much a core may be fuller than the mean one; METIS's own tolerance."""
-SECONDS, MEMORY = 15 * 60, 16
+SECONDS, MEMORY = 20 * 60, 20
 """Limits of each mapping, in s and GiB; the memory is that of METIS."""
 
 
@@ -50,7 +52,7 @@ class Source:
     def name(self) -> str:
         return self.whole.stem if isinstance(self.whole, Path) else self.whole
 
-    def load(self, say: Any = lambda text: None) -> tuple[Instance, Target]:
+    def load(self, say: Callable[[str], None] = lambda text: None) -> tuple[Instance, Target]:
         """The instance, and the chip it is mapped to."""
         made = npz.read(self.whole, say) if isinstance(self.whole, Path) else families.build(self.whole, self.tickets)
         if self.cores is not None:
@@ -129,7 +131,7 @@ def _ours(source: Source, method: Map) -> Mapped | Failed:
     warm = families.join("warm", [(8,), (8,)], [ops.Linear(ops.canonical(np.eye(8, dtype=np.int16)))])
     # Imports and compiles what is needed.
     run_passes(warm, np.ones(16), chips.load(source.target), Options(map=method, cores=2))
-    instance, target = source.load(print)
+    instance, target = source.load(partial(print, file=sys.stderr))
     with metered() as meter:
         try:
             options = Options(map=method, cores=instance.cores)
@@ -155,7 +157,10 @@ def _metis(source: Source, objective: str, cores: int) -> Mapped | Failed:
     instance, _ = source.load()
     with metered() as meter:
         used = cores if instance.cores is None else min(instance.cores, instance.network.size)
-        core_of = baselines.metis(instance.network, instance.rates, used, objective)
+        try:
+            core_of = baselines.metis(instance.network, instance.rates, used, objective)
+        except RuntimeError:  # all that pymetis says, whatever it is; METIS itself has printed why
+            return Failed(f"gave up (of {MEMORY} GiB)")
     return Mapped(core_of, None, meter.seconds, meter.peak, meter.whole)
 
 
