@@ -52,7 +52,7 @@ def count(network: Network, core_of: np.ndarray, target: Target) -> Counts:
     """Count everything. core_of: (neurons,), -1 for what is not on a core."""
     cores, offsets = int(core_of.max()) + 1, network.offsets
     matrices = [ops.matrix(p.op, network[p.pre].shape) for p in network.projections]
-    widths = [_weight_bits(m.data, target.synapse) for m in matrices]
+    widths = [weight_bits(m.data, target.synapse) for m in matrices]
     order = np.argsort(core_of, kind="stable")
     ends = np.searchsorted(core_of[order], np.arange(cores + 1))
     bits = np.zeros(cores, np.int64)
@@ -86,7 +86,8 @@ def count(network: Network, core_of: np.ndarray, target: Target) -> Counts:
     )
 
 
-def _weight_bits(weights: np.ndarray, synapse: Synapse) -> int:
+def weight_bits(weights: np.ndarray, synapse: Synapse) -> int:
+    """Bits of a weight that exists."""
     magnitudes = np.unique(np.abs(weights.astype(np.int64)))
     magnitudes = magnitudes[magnitudes > 0]
     while magnitudes.size and not np.any(magnitudes % 2):

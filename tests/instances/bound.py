@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import sparse
 
 from snnc import ops
 from snnc.network import Network
 from snnc.target import Synapse, Target
+from tests.core_counts import weight_bits
 
 
 def cores(network: Network, target: Target) -> tuple[int, str]:
@@ -44,21 +44,13 @@ def _fans(network: Network, synapse: Synapse) -> tuple[np.ndarray, np.ndarray, i
         sends[offsets[projection.pre] + used] = True
         if isinstance(projection.op, ops.Conv2d) and "kernel" in synapse.formats:
             continue
-        each = _weight_bits(matrix, synapse) + synapse.header_bits.value / synapse.block.value
+        each = weight_bits(matrix.data, synapse) + synapse.header_bits.value / synapse.block.value
         here = slice(offsets[projection.post], offsets[projection.post] + matrix.shape[0])
         fixed[here] += fan * each
         density = matrix.nnz / max(1, len(used) * np.count_nonzero(fan))
         if "dense" not in synapse.formats or density * (each + min(synapse.index_bits.value)) < each:
             indexed[here] += fan
     return fixed, indexed, int(sends.sum())
-
-
-def _weight_bits(matrix: sparse.csr_array, synapse: Synapse) -> int:
-    """Sign and magnitude, without the zeros that all weights end in."""
-    values = np.unique(np.abs(matrix.data.astype(np.int64)))
-    common = int(np.gcd.reduce(values)) if len(values) else 1
-    exponent = (common & -common).bit_length() - 1
-    return synapse.weight_bits.holding((int(values.max(initial=0)) >> exponent).bit_length() + 1)
 
 
 def _memory(fixed: np.ndarray, indexed: np.ndarray, most: int, synapse: Synapse, limit: int) -> float:
