@@ -2,7 +2,7 @@
 
 Clusters grow one after the other: each atom joins the cluster with which it shares the most, measured by
 ``sum of rate / (targets of the source - 1)`` over the sources of both ("heavy connectivity"; hMETIS, Karypis et al.,
-IEEE TVLSI 7(1), 1999). A source of the cluster's own counts too, so that a neuron and its targets may meet.
+IEEE TVLSI 7(1), 1999). Atoms without sources join those that send to the same targets.
 """
 
 from __future__ import annotations
@@ -85,6 +85,8 @@ def _cluster(
                             listed[found] = other
                             found += 1
                         score[other] += weight
+        if found == 0:
+            found = _senders(g, target_ptr, targets, atom, label, score, listed)
         best, most = -1, 0.0
         for k in range(found):
             other = listed[k]
@@ -95,6 +97,36 @@ def _cluster(
         if best >= 0:
             label[atom] = best
             size[best] += size[atom]
+
+
+@compiled
+def _senders(
+    g: Graph,
+    target_ptr: np.ndarray,
+    targets: np.ndarray,
+    atom: int,
+    label: np.ndarray,
+    score: np.ndarray,
+    listed: np.ndarray,
+) -> int:
+    """Score the clusters that send to the same targets as an atom; returns how many there are."""
+    found = 0
+    neuron = g.members[g.member_ptr[atom]]
+    start, stop = target_ptr[neuron], target_ptr[neuron + 1]
+    for k in range(start, stop, max(1, (stop - start) // 8)):
+        target = targets[k]
+        for row in range(g.row_ptr[target], g.row_ptr[target + 1]):
+            entries = g.end[row] - g.begin[row]
+            for e in range(g.begin[row], g.end[row], max(1, entries // _TARGETS)):
+                home = g.atom_of[g.source[e]]
+                if home < 0 or g.population[home] != g.population[atom] or label[home] == atom:
+                    continue
+                other = label[home]
+                if score[other] == 0.0:
+                    listed[found] = other
+                    found += 1
+                score[other] += 1.0
+    return found
 
 
 def contract(problem: Problem, label: np.ndarray) -> Problem:

@@ -13,26 +13,32 @@ bounded by counts, never by the clock, so that the same input gives the same map
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy import sparse
 
 from snnc.mapping import coarsen, hypergraph, search, state
 from snnc.mapping.problem import Problem
-from snnc.mapping.state import BITS, NEURONS, OUT_AXONS, OVERLOAD, TRAFFIC, State
+from snnc.mapping.state import BITS, COST, NEURONS, OUT_AXONS, OVERLOAD, State
 
 # Pins up to which a hypergraph goes to the partitioner: it takes a minute for a million.
 _PINS = 30_000
 # Levels end at so many atoms a core, and at least so many.
 _PER_CORE, _FEW = 24, 1_500
+# Overload of a core on the smallest problem that the larger ones are not expected to repair.
+_HOPE = 0.05
+# Numbers of cores to try, as multiples of the fewest that could suffice.
+_STEPS = (1.0, 1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
 # Steps of annealing per problem: by its atoms, and by the work that they are in all.
-_PER_ATOM, _WORK = 1_500, 20_000_000
+_PER_ATOM, _WORK = 1_000, 8_000_000
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """A mapping. core: int32 (A,). over: overload, 0 where every limit is kept. method: what found it."""
+    """A mapping. core: int64 (A,). over: overload, 0 where every limit is kept. method: what found it."""
 
     core: np.ndarray
     cores: int
@@ -77,12 +83,12 @@ def _hopeless(problem: Problem, s: State) -> bool:
 def placed(problem: Problem, core: np.ndarray, cores: int) -> State:
     """The state of a mapping of all atoms."""
     s = state.empty(problem, cores)
-    search.assign(problem.graph, problem.limits, s, core.astype(np.int32))
+    search.assign(problem.graph, problem.limits, s, core.astype(np.int64))
     return s
 
 
 def _found(s: State, method: str) -> Found:
-    return Found(s.core.copy(), len(s.over), float(s.total[TRAFFIC]), float(s.total[OVERLOAD]), method)
+    return Found(s.core.copy(), len(s.over), float(s.total[COST]), float(s.total[OVERLOAD]), method)
 
 
 def refine(problem: Problem, s: State, heat: float, seed: int) -> None:
@@ -141,8 +147,14 @@ def multilevel(problem: Problem, start: Found | None, cores: int, seed: int) -> 
         s = placed(levels[depth], core, cores)
         refine(levels[depth], s, heat, seed + depth)
         core, heat = s.core, 0.5
+        if depth == len(levels) - 1 and s.total[OVERLOAD] > _HOPE * cores:
+            break
         if depth:
             core = core[labels[depth - 1]]
+    if depth:
+        for label in reversed(labels[:depth]):
+            core = core[label]
+        s = placed(problem, core, cores)
     return _found(s, method)
 
 
@@ -211,9 +223,9 @@ def best_mapping(problem: Problem, most: int, *, how: str, cores: int | None, se
     ):
         return base, found
     for count in _core_counts(spread, base, cores):
-        tries = [multilevel(spread, None, count, seed)]
-        if how == "auto" and count == base.cores:
-            tries.append(multilevel(spread, base, count, seed))
+        starts = [None, base] if how == "auto" and count == base.cores else [None]
+        with ThreadPoolExecutor(2) as pool:  # each is the same whatever the other does
+            tries = list(pool.map(partial(multilevel, spread, cores=count, seed=seed), starts))
         found += tries
         if min(t.over for t in tries) <= 0:
             break
@@ -233,8 +245,7 @@ def _core_counts(problem: Problem, base: Found, cores: int | None) -> list[int]:
     s = placed(problem, base.core, base.cores)
     shares = s.used.sum(axis=0)[[NEURONS, BITS]] / problem.limits.most[[NEURONS, BITS]]
     low = max(2, math.ceil(shares.max() - 1e-9), cores or 0)
-    steps = {low, low + low // 20, low + low // 10, base.cores}
-    return sorted(k for k in steps if k <= base.cores) or [base.cores]
+    return sorted({k for step in _STEPS if (k := int(low * step)) < base.cores} | {base.cores})
 
 
 def _spread(problem: Problem, cores: int) -> Problem:

@@ -1,7 +1,7 @@
 """Searches over mappings: fill cores in a given order, move atoms greedily, anneal.
 
 All are deterministic: what looks random comes from a generator of their own (splitmix64), seeded.
-A search judges by ``traffic + penalty * overload``; with a penalty that no traffic outweighs it repairs a
+A search judges by ``cost + penalty * overload``; with a penalty that no cost outweighs it repairs a
 mapping that breaks limits, and never breaks one.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from snnc.mapping.jit import compiled
 from snnc.mapping.problem import Graph, Limits, Problem
-from snnc.mapping.state import NEURONS, OVERLOAD, TRAFFIC, State, gain, move, put, settle, take
+from snnc.mapping.state import COST, NEURONS, OVERLOAD, State, gain, move, put, settle, take
 
 _TINY = 1e-9
 
@@ -95,7 +95,7 @@ def _greedy(
         size = g.member_ptr[atom + 1] - g.member_ptr[atom]
         for row in range(g.row_ptr[atom], g.row_ptr[atom + 1]):
             for e in range(g.begin[row], g.end[row]):
-                source = g.source[e]
+                source = np.int64(g.source[e])
                 visit += 1
                 home, rate = s.home[source], g.rate[source]
                 if home >= 0:
@@ -115,7 +115,7 @@ def _greedy(
                     seen[core] = visit
                     attracts[core] += rate
         for m in range(g.member_ptr[atom], g.member_ptr[atom + 1]):
-            neuron = g.members[m]
+            neuron = np.int64(g.members[m])
             visit += 1
             start = s.fan_ptr[neuron]
             for k in range(start, start + s.reach_len[neuron]):
@@ -149,9 +149,9 @@ def _greedy(
 @compiled
 def _try(g: Graph, lim: Limits, s: State, atom: int, core: int, penalty: float, worse: float) -> bool:
     """Move an atom; back again where the cost then is not lower than before plus `worse`."""
-    here, traffic, over = s.core[atom], s.total[TRAFFIC], s.total[OVERLOAD]
+    here, cost, over = s.core[atom], s.total[COST], s.total[OVERLOAD]
     move(g, lim, s, atom, core)
-    if s.total[TRAFFIC] - traffic + penalty * (s.total[OVERLOAD] - over) < worse - _TINY:
+    if s.total[COST] - cost + penalty * (s.total[OVERLOAD] - over) < worse - _TINY:
         return True
     move(g, lim, s, atom, here)
     return False
@@ -181,9 +181,9 @@ def spread(g: Graph, lim: Limits, s: State, order: np.ndarray, penalty: float) -
 def anneal(
     problem: Problem, state: State, proposals: int, hot: float, cold: float, penalty: float, seed: int
 ) -> np.ndarray:
-    """Simulated annealing with moves and swaps; the best mapping met, int32 (A,).
+    """Simulated annealing with moves and swaps; the best mapping met, int64 (A,).
 
-    hot, cold: the first and the last temperature, in the unit of traffic; it falls geometrically.
+    hot, cold: the first and the last temperature, in the unit of cost; it falls geometrically.
     """
     cores = len(state.over)
     holds = np.bincount(state.core, minlength=cores)
@@ -193,7 +193,7 @@ def anneal(
     place[order] = np.arange(len(order)) - ptr[state.core[order]]
     # The atoms of each core, so that a partner for a swap is found at once.
     room = max(int(holds.max()), min(int(problem.limits.most[NEURONS]), problem.atoms)) + 1
-    held = np.zeros((cores, room), np.int32)
+    held = np.zeros((cores, room), np.int64)
     held[state.core, place] = np.arange(len(order))
     best, random = state.core.copy(), np.full(1, seed, np.uint64)
     graph, limits = problem.graph, problem.limits
@@ -218,7 +218,7 @@ def _anneal(
 ) -> None:
     """See :func:`anneal`. held, holds: atoms of each core, and how many. place: where an atom is in `held`."""
     atoms, cores, projections = len(s.core), len(s.over), len(g.population_of)
-    lowest = s.total[TRAFFIC] + penalty * s.total[OVERLOAD]
+    lowest = s.total[COST] + penalty * s.total[OVERLOAD]
     temperature = hot
     every = max(1, proposals // 200)
     factor = (cold / hot) ** (every / max(1, proposals))
@@ -239,17 +239,21 @@ def _anneal(
             partner = held[core, _below(random, holds[core])]
         elif holds[core] > 0 and _below(random, 8) == 0:
             partner = held[core, _below(random, holds[core])]
+        if partner >= 0:
+            other = g.member_ptr[partner + 1] - g.member_ptr[partner]
+            if other > 2 * size or size > 2 * other:
+                continue  # a tile for a neuron: it would not fit, and costs a thousand times as much to find out
         expected = -gain(g, s, atom, core)
         if partner >= 0:
             expected -= gain(g, s, partner, here)
         if s.total[OVERLOAD] <= _TINY and expected > allowed + abs(expected) * (0.5 if partner >= 0 else 0.0) + _TINY:
             continue
-        traffic, over = s.total[TRAFFIC], s.total[OVERLOAD]
+        paid, over = s.total[COST], s.total[OVERLOAD]
         if partner >= 0:
             take(g, lim, s, partner)
             put(g, lim, s, partner, here)
         move(g, lim, s, atom, core)
-        change = s.total[TRAFFIC] - traffic + penalty * (s.total[OVERLOAD] - over)
+        change = s.total[COST] - paid + penalty * (s.total[OVERLOAD] - over)
         if change > allowed:
             if partner >= 0:
                 take(g, lim, s, partner)
@@ -259,12 +263,12 @@ def _anneal(
         _relist(held, holds, place, atom, here, core)
         if partner >= 0:
             _relist(held, holds, place, partner, core, here)
-        cost = s.total[TRAFFIC] + penalty * s.total[OVERLOAD]
+        cost = s.total[COST] + penalty * s.total[OVERLOAD]
         if cost < lowest - _TINY:
             lowest = cost
             if temperature < 4 * cold or t + every >= proposals or t % every == 0:
                 _copy(s.core, best)
-    if s.total[TRAFFIC] + penalty * s.total[OVERLOAD] <= lowest + _TINY:
+    if s.total[COST] + penalty * s.total[OVERLOAD] <= lowest + _TINY:
         _copy(s.core, best)
 
 
@@ -292,13 +296,13 @@ def _neighbour(g: Graph, s: State, atom: int, projections: int, cores: int, rand
         row = g.row_ptr[atom] + _below(random, rows)
         entries = g.end[row] - g.begin[row]
         if entries > 0:
-            source = g.source[g.begin[row] + _below(random, entries)]
+            source = np.int64(g.source[g.begin[row] + _below(random, entries)])
             if s.home[source] >= 0 and kind < 3:
-                return np.int64(s.home[source])  # type: ignore[return-value]
+                return s.home[source]  # type: ignore[return-value]
             return np.int64(s.key[s.fan_ptr[source] + _below(random, s.reach_len[source])] // projections)  # type: ignore[return-value]
     elif kind < 15:
         members = g.member_ptr[atom + 1] - g.member_ptr[atom]
-        neuron = g.members[g.member_ptr[atom] + _below(random, members)]
+        neuron = np.int64(g.members[g.member_ptr[atom] + _below(random, members)])
         if s.reach_len[neuron] > 0:
             return np.int64(s.key[s.fan_ptr[neuron] + _below(random, s.reach_len[neuron])] // projections)  # type: ignore[return-value]
     return _below(random, cores)

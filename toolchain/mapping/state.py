@@ -4,8 +4,10 @@
 the time of its synapses. The counts are those of :mod:`snnc.resources`, which counts a finished mapping
 again from the network; tests hold one against the other.
 
-Traffic is what a mapping is judged by: ``sum over sources of rate * cores reached besides its own``.
-Overload is how far cores are beyond their limits, as shares of the limits, added up.
+Cost is what a mapping is judged by: ``sum over sources of rate * sum over cores reached of price[own, core]``. With a
+price of 1 between any two cores this is the traffic; with distances in it, it tells hops as well. Sources that
+are nowhere, such as inputs, pay 1 for each core. Overload is how far cores are beyond their limits, as shares of
+the limits, added up.
 """
 
 from __future__ import annotations
@@ -18,20 +20,21 @@ from snnc.mapping.jit import compiled
 from snnc.mapping.problem import PLAIN, Graph, Limits, Problem
 
 NEURONS, IN_AXONS, OUT_AXONS, BITS, GROUPS, LOAD = range(6)
-TRAFFIC, OVERLOAD = range(2)
+COST, OVERLOAD = range(2)
 _DENSE, _SPARSE, _BITMAP, _KERNEL = range(4)
 
 
 class State(NamedTuple):
     """Atoms A, neurons N, cores K, projections Q, populations P, parameter groups G; slots for axons.
 
-    core: int32 (A,), home: int32 (N,), -1 for what is nowhere. Slots fan_ptr[u] .. fan_ptr[u] + reach_len[u]
+    core: int64 (A,), home: int64 (N,), -1 for what is nowhere. Slots fan_ptr[u] .. fan_ptr[u] + reach_len[u]
     of a source u name the (core, projection) pairs in which it has synapses: key = core * Q + projection,
     fan: how many. reach: int32 (N,), cores among them.
     used: float64 (K, 6), of the resources in the order of Limits.most. width: int64 (K, P), neurons of each
     population. axons: int64 (K, Q). sums: int64 (K, Q, 8), bits of all axons by index width. shared: the same of
     shared lists. group_size: int32 (K, G), neurons of each parameter group. over: float64 (K,), overload.
-    total: float64 (2,), traffic and overload. marked, mark: int64 (K,), (2,): cores to be settled.
+    price: float64 (K, K), 0 on the diagonal. total: float64 (2,), cost and overload. marked, is_marked, mark: int64
+    (K,), bool (K,), int64 (1,): the cores to be settled, and how many.
     """
 
     core: np.ndarray
@@ -48,14 +51,15 @@ class State(NamedTuple):
     shared: np.ndarray
     group_size: np.ndarray
     over: np.ndarray
+    price: np.ndarray
     total: np.ndarray
     marked: np.ndarray
     is_marked: np.ndarray
     mark: np.ndarray
 
 
-def empty(problem: Problem, cores: int) -> State:
-    """No atom is on any of `cores` cores."""
+def empty(problem: Problem, cores: int, price: np.ndarray | None = None) -> State:
+    """No atom is on any of `cores` cores. price: None = 1 between any two."""
     graph = problem.graph
     projections, populations = len(graph.population_of), int(graph.population.max(initial=0)) + 1
     slots = np.zeros(problem.neurons, np.int64)
@@ -63,8 +67,8 @@ def empty(problem: Problem, cores: int) -> State:
         slots[first : first + len(degree)] += np.minimum(degree, cores)
     fan_ptr = np.concatenate([[0], np.cumsum(slots)]).astype(np.int64)
     return State(
-        core=np.full(problem.atoms, -1, np.int32),
-        home=np.full(problem.neurons, -1, np.int32),
+        core=np.full(problem.atoms, -1, np.int64),
+        home=np.full(problem.neurons, -1, np.int64),
         fan_ptr=fan_ptr,
         reach_len=np.zeros(problem.neurons, np.int32),
         key=np.zeros(fan_ptr[-1], np.int32),
@@ -77,6 +81,7 @@ def empty(problem: Problem, cores: int) -> State:
         shared=np.zeros((cores, projections, PLAIN + 1), np.int64),
         group_size=np.zeros((cores, problem.groups), np.int32),
         over=np.zeros(cores),
+        price=1.0 - np.eye(cores) if price is None else price,
         total=np.zeros(2),
         marked=np.zeros(cores, np.int64),
         is_marked=np.zeros(cores, np.bool_),
@@ -113,20 +118,42 @@ def reaches(s: State, source: int, core: int, projections: int) -> bool:
 
 
 @compiled
+def _price(s: State, home: int, core: int) -> float:
+    """Of a spike from a core, or from nowhere, to another."""
+    return s.price[home, core] if home >= 0 else 1.0
+
+
+@compiled
+def _paid(s: State, source: int, home: int, projections: int) -> float:
+    """What a spike of a source costs if that is in core `home`."""
+    start, total = s.fan_ptr[source], 0.0
+    stop = start + s.reach_len[source]
+    single = s.reach[source] == s.reach_len[source]
+    for k in range(start, stop):
+        core = s.key[k] // projections
+        first = True
+        if not single:  # a core that several projections lead to is paid for once
+            for j in range(start, k):
+                first = first and s.key[j] // projections != core
+        if first:
+            total += s.price[home, core]
+    return total
+
+
+@compiled
 def put(g: Graph, lim: Limits, s: State, atom: int, core: int) -> None:
     """Bring an atom that is nowhere to a core."""
     projections = len(g.population_of)
     for k in range(g.member_ptr[atom], g.member_ptr[atom + 1]):
-        neuron = g.members[k]
+        neuron = np.int64(g.members[k])
         s.home[neuron] = core
         s.used[core, OUT_AXONS] += s.reach[neuron]
-        if reaches(s, neuron, core, projections):
-            s.total[TRAFFIC] -= g.rate[neuron]
+        s.total[COST] += g.rate[neuron] * (_paid(s, neuron, core, projections) - s.reach[neuron])
     for row in range(g.row_ptr[atom], g.row_ptr[atom + 1]):
         projection = g.row_projection[row]
         key, kind = core * projections + projection, lim.kind[projection]
         for e in range(g.begin[row], g.end[row]):
-            source = g.source[e]
+            source = np.int64(g.source[e])
             count = g.synapses[e] if len(g.synapses) else 1
             k = slot(s, source, key)
             before = 0
@@ -157,7 +184,7 @@ def take(g: Graph, lim: Limits, s: State, atom: int) -> None:
         projection = g.row_projection[row]
         key, kind = core * projections + projection, lim.kind[projection]
         for e in range(g.begin[row], g.end[row]):
-            source = g.source[e]
+            source = np.int64(g.source[e])
             count = g.synapses[e] if len(g.synapses) else 1
             k = slot(s, source, key)
             before = s.fan[k]
@@ -176,11 +203,10 @@ def take(g: Graph, lim: Limits, s: State, atom: int) -> None:
             for j in range(PLAIN + 1):
                 s.shared[core, projection, j] -= g.shared[row, j]
     for k in range(g.member_ptr[atom], g.member_ptr[atom + 1]):
-        neuron = g.members[k]
+        neuron = np.int64(g.members[k])
         s.home[neuron] = -1
         s.used[core, OUT_AXONS] -= s.reach[neuron]
-        if reaches(s, neuron, core, projections):
-            s.total[TRAFFIC] += g.rate[neuron]
+        s.total[COST] -= g.rate[neuron] * (_paid(s, neuron, core, projections) - s.reach[neuron])
     s.core[atom] = -1
     _hold(g, s, atom, core, -1)
 
@@ -194,8 +220,7 @@ def _reach(g: Graph, s: State, source: int, core: int, sign: int) -> None:
     if home >= 0:
         s.used[home, OUT_AXONS] += sign
         _mark(s, home)
-    if home != core:
-        s.total[TRAFFIC] += sign * g.rate[source]
+    s.total[COST] += sign * g.rate[source] * _price(s, home, core)
 
 
 @compiled
@@ -260,7 +285,7 @@ def move(g: Graph, lim: Limits, s: State, atom: int, core: int) -> None:
 
 @compiled
 def gain(g: Graph, s: State, atom: int, core: int) -> float:
-    """Traffic that a move to another core would save.
+    """Cost that a move to another core would save.
 
     Exact but where an atom has several projections from one source or synapses with itself: there it is a
     guess, and the totals after the move say what is true.
@@ -270,7 +295,7 @@ def gain(g: Graph, s: State, atom: int, core: int) -> float:
     for row in range(g.row_ptr[atom], g.row_ptr[atom + 1]):
         key, low, high = here * projections + g.row_projection[row], here * projections, core * projections
         for e in range(g.begin[row], g.end[row]):
-            source = g.source[e]
+            source = np.int64(g.source[e])
             count = g.synapses[e] if len(g.synapses) else 1
             start, stays, there = s.fan_ptr[source], False, False
             for k in range(start, start + s.reach_len[source]):
@@ -281,14 +306,11 @@ def gain(g: Graph, s: State, atom: int, core: int) -> float:
                 elif high <= s.key[k] < high + projections:
                     there = True
             home = s.home[source]
-            if not stays and home != here:
-                saved += g.rate[source]
-            if not there and home != core:
-                saved -= g.rate[source]
+            if not stays:
+                saved += g.rate[source] * _price(s, home, here)
+            if not there:
+                saved -= g.rate[source] * _price(s, home, core)
     for k in range(g.member_ptr[atom], g.member_ptr[atom + 1]):
-        neuron = g.members[k]
-        if reaches(s, neuron, core, projections):
-            saved += g.rate[neuron]
-        if reaches(s, neuron, here, projections):
-            saved -= g.rate[neuron]
+        neuron = np.int64(g.members[k])
+        saved += g.rate[neuron] * (_paid(s, neuron, here, projections) - _paid(s, neuron, core, projections))
     return saved

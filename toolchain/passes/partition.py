@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from snnc.compilation import Compilation, Options
-from snnc.mapping import portfolio, problem
+from snnc.mapping import portfolio, problem, tiles
 from snnc.network import Network
 from snnc.resources import usage
 from snnc.target import Target
@@ -32,7 +32,7 @@ def partition(
 
     rates: float64 (neurons,), spikes per step.
     """
-    task = problem.build(network, rates, target, {})
+    task = problem.build(network, rates, target, tiles.cut(network, target))
     found, tried = portfolio.best_mapping(
         task, target.mesh.cores, how=options.map, cores=options.cores, seed=options.seed
     )
