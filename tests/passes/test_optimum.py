@@ -78,19 +78,13 @@ LIMITS = {
 }
 
 
-# Where the mapper does not yet find the best mapping: it anneals as it does for thousands of neurons.
-NOT_YET = pytest.mark.xfail(strict=True, reason="the mapper needs a search of its own for the smallest networks")
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=NOT_YET) for name in FREE])
+@pytest.mark.parametrize("name", FREE)
 def test_nothing_is_better_than_what_the_mapper_finds(name: str) -> None:
     network, rates = random_network(*FREE[name])
     _assert_best(network, rates, small(neurons=_fair(network)))
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=NOT_YET if name == "neuron_groups" else ()) for name in LIMITS]
-)
+@pytest.mark.parametrize("name", LIMITS)
 def test_nor_under_any_limit(name: str) -> None:
     seed, sizes, density, limit = LIMITS[name]
     network, rates = random_network(seed, sizes, density)

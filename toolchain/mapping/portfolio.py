@@ -22,7 +22,7 @@ from scipy import sparse
 
 from snnc.mapping import coarsen, hypergraph, search, state
 from snnc.mapping.problem import Problem
-from snnc.mapping.state import BITS, COST, NEURONS, OUT_AXONS, OVERLOAD, State
+from snnc.mapping.state import BITS, COST, GROUPS, NEURONS, OUT_AXONS, OVERLOAD, State
 
 # Pins up to which a hypergraph goes to the partitioner: it takes a minute for a million.
 _PINS = 30_000
@@ -32,6 +32,8 @@ _PER_CORE, _FEW = 24, 1_500
 _HOPE = 0.05
 # Numbers of cores to try, as multiples of the fewest that could suffice.
 _STEPS = (1.0, 1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
+# Problems of so few atoms are annealed again and again: their optimum can be found.
+_TINY, _RESTARTS = 128, 8
 # Steps of annealing per problem: by its atoms, and by the work that they are in all.
 _PER_ATOM, _WORK = 1_000, 8_000_000
 
@@ -47,12 +49,15 @@ class Found:
     method: str
 
 
-def layer_order(problem: Problem, most: int) -> Found:
+def layer_order(problem: Problem, most: int, *, by_parameters: bool = False) -> Found:
     """Cores filled in layer order, from the last layer backwards: then it is known which cores a neuron sends to.
 
-    most: cores there are; where they do not suffice, more are taken, for a rule to speak of.
+    most: cores there are; where they do not suffice, more are taken, for a rule to speak of. by_parameters: atoms
+    with other parameters come after, so that a core holds few sets of them.
     """
     order = np.arange(problem.atoms - 1, -1, -1)
+    if by_parameters:
+        order = order[np.argsort(problem.graph.group[problem.graph.group_ptr[order]], kind="stable")]
     tight = 1.0
     while True:
         s = state.empty(problem, most)
@@ -64,7 +69,7 @@ def layer_order(problem: Problem, most: int) -> Found:
             continue
         s = placed(problem, last - s.core, last + 1)
         if s.total[OVERLOAD] <= 0 or tight < 0.1 or _hopeless(problem, s):
-            return _found(s, "layer order")
+            return _found(s, "order of parameters" if by_parameters else "layer order")
         tight *= 0.85
 
 
@@ -91,8 +96,8 @@ def _found(s: State, method: str) -> Found:
     return Found(s.core.copy(), len(s.over), float(s.total[COST]), float(s.total[OVERLOAD]), method)
 
 
-def refine(problem: Problem, s: State, heat: float, seed: int) -> None:
-    """Repair and improve a mapping in place. heat: of the first temperature, in mean rates."""
+def refine(problem: Problem, s: State, heat: float, seed: int, per_atom: int = _PER_ATOM) -> None:
+    """Repair and improve a mapping in place. heat: of the first temperature, in mean rates. per_atom: of annealing."""
     graph = problem.graph
     penalty = 1e4 * (graph.rate.sum() + 1e-3)
     order = np.random.default_rng(seed).permutation(problem.atoms)
@@ -103,7 +108,7 @@ def refine(problem: Problem, s: State, heat: float, seed: int) -> None:
             break
     mean = float(graph.rate[graph.rate > 0].mean()) if np.any(graph.rate > 0) else 1.0
     entries = len(graph.source) / max(1, problem.atoms)
-    proposals = int(min(_PER_ATOM * problem.atoms, _WORK / max(1.0, entries)))
+    proposals = int(min(per_atom * problem.atoms, _WORK / max(1.0, entries)))
     if len(s.over) > 1 and proposals > problem.atoms:
         best = search.anneal(problem, s, proposals, heat * mean, 0.02 * mean, penalty, seed)
         _go_to(problem, s, best)
@@ -156,6 +161,13 @@ def multilevel(problem: Problem, start: Found | None, cores: int, seed: int) -> 
             core = core[label]
         s = placed(problem, core, cores)
     return _found(s, method)
+
+
+def _restart(problem: Problem, start: Found, cores: int, seed: int) -> Found:
+    """Anneal from so hot that the start is forgotten."""
+    s = placed(problem, start.core % cores, cores)
+    refine(problem, s, 10.0, seed, 5 * _PER_ATOM)
+    return _found(s, "annealing")
 
 
 def _majority(core: np.ndarray, label: np.ndarray) -> np.ndarray:
@@ -222,15 +234,27 @@ def best_mapping(problem: Problem, most: int, *, how: str, cores: int | None, se
         or (base.over > 0 and _hopeless(problem, placed(problem, base.core, base.cores)))
     ):
         return base, found
-    for count in _core_counts(spread, base, cores):
-        starts = [None, base] if how == "auto" and count == base.cores else [None]
+    start = base
+    if spread.groups > spread.limits.most[GROUPS]:
+        sorted_ = layer_order(spread, most, by_parameters=True)
+        found.append(sorted_)
+        start = min(base, sorted_, key=lambda f: (f.over, f.cores))
+    for count in _core_counts(spread, start, cores):
+        starts = [None, start] if how == "auto" and count == start.cores else [None]
         with ThreadPoolExecutor(2) as pool:  # each is the same whatever the other does
             tries = list(pool.map(partial(multilevel, spread, cores=count, seed=seed), starts))
         found += tries
         if min(t.over for t in tries) <= 0:
             break
-    if how == "auto" and all(f.cores != base.cores for f in found[1:]) and spread.atoms < 20_000:
-        found.append(multilevel(spread, base, base.cores, seed))
+    if how == "auto" and all(f.cores != start.cores for f in found[1:]) and spread.atoms < 20_000:
+        found.append(multilevel(spread, start, start.cores, seed))
+    if spread.atoms <= _TINY:
+        fewest = min((f.cores for f in found if f.over <= 0), default=base.cores)
+        with ThreadPoolExecutor(2) as pool:
+            found += pool.map(
+                partial(_restart, spread, min(found, key=lambda f: (f.over, f.cores)), fewest),
+                range(seed + 1, seed + 1 + _RESTARTS),
+            )
     usable = [f for f in found if f.over <= 0] or [base]
     fewest = min(f.cores for f in usable)
     allowed = [f for f in usable if f.cores <= fewest + fewest // 10]
@@ -252,6 +276,8 @@ def _spread(problem: Problem, cores: int) -> Problem:
     """The problem on cores so small that it takes `cores` of them."""
     graph = problem.graph
     neurons = int(graph.member_ptr[-1])
+    if neurons > (cores - 1) * problem.limits.most[NEURONS]:
+        return problem
     room = max(int(np.diff(graph.member_ptr).max()), math.ceil(1.03 * neurons / cores))
     most = problem.limits.most.copy()
     most[NEURONS] = min(most[NEURONS], room)

@@ -95,7 +95,7 @@ def _greedy(
         size = g.member_ptr[atom + 1] - g.member_ptr[atom]
         for row in range(g.row_ptr[atom], g.row_ptr[atom + 1]):
             for e in range(g.begin[row], g.end[row]):
-                source = np.int64(g.source[e])
+                source = int(g.source[e])
                 visit += 1
                 home, rate = s.home[source], g.rate[source]
                 if home >= 0:
@@ -115,7 +115,7 @@ def _greedy(
                     seen[core] = visit
                     attracts[core] += rate
         for m in range(g.member_ptr[atom], g.member_ptr[atom + 1]):
-            neuron = np.int64(g.members[m])
+            neuron = int(g.members[m])
             visit += 1
             start = s.fan_ptr[neuron]
             for k in range(start, start + s.reach_len[neuron]):
@@ -266,7 +266,7 @@ def _anneal(
         cost = s.total[COST] + penalty * s.total[OVERLOAD]
         if cost < lowest - _TINY:
             lowest = cost
-            if temperature < 4 * cold or t + every >= proposals or t % every == 0:
+            if atoms <= 256 or temperature < 4 * cold or t + every >= proposals or t % every == 0:
                 _copy(s.core, best)
     if s.total[COST] + penalty * s.total[OVERLOAD] <= lowest + _TINY:
         _copy(s.core, best)
@@ -296,13 +296,13 @@ def _neighbour(g: Graph, s: State, atom: int, projections: int, cores: int, rand
         row = g.row_ptr[atom] + _below(random, rows)
         entries = g.end[row] - g.begin[row]
         if entries > 0:
-            source = np.int64(g.source[g.begin[row] + _below(random, entries)])
+            source = int(g.source[g.begin[row] + _below(random, entries)])
             if s.home[source] >= 0 and kind < 3:
-                return s.home[source]  # type: ignore[return-value]
+                return int(s.home[source])
             return np.int64(s.key[s.fan_ptr[source] + _below(random, s.reach_len[source])] // projections)  # type: ignore[return-value]
     elif kind < 15:
         members = g.member_ptr[atom + 1] - g.member_ptr[atom]
-        neuron = np.int64(g.members[g.member_ptr[atom] + _below(random, members)])
+        neuron = int(g.members[g.member_ptr[atom] + _below(random, members)])
         if s.reach_len[neuron] > 0:
             return np.int64(s.key[s.fan_ptr[neuron] + _below(random, s.reach_len[neuron])] // projections)  # type: ignore[return-value]
     return _below(random, cores)

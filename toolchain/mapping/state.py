@@ -145,7 +145,7 @@ def put(g: Graph, lim: Limits, s: State, atom: int, core: int) -> None:
     """Bring an atom that is nowhere to a core."""
     projections = len(g.population_of)
     for k in range(g.member_ptr[atom], g.member_ptr[atom + 1]):
-        neuron = np.int64(g.members[k])
+        neuron = int(g.members[k])
         s.home[neuron] = core
         s.used[core, OUT_AXONS] += s.reach[neuron]
         s.total[COST] += g.rate[neuron] * (_paid(s, neuron, core, projections) - s.reach[neuron])
@@ -153,7 +153,7 @@ def put(g: Graph, lim: Limits, s: State, atom: int, core: int) -> None:
         projection = g.row_projection[row]
         key, kind = core * projections + projection, lim.kind[projection]
         for e in range(g.begin[row], g.end[row]):
-            source = np.int64(g.source[e])
+            source = int(g.source[e])
             count = g.synapses[e] if len(g.synapses) else 1
             k = slot(s, source, key)
             before = 0
@@ -184,7 +184,7 @@ def take(g: Graph, lim: Limits, s: State, atom: int) -> None:
         projection = g.row_projection[row]
         key, kind = core * projections + projection, lim.kind[projection]
         for e in range(g.begin[row], g.end[row]):
-            source = np.int64(g.source[e])
+            source = int(g.source[e])
             count = g.synapses[e] if len(g.synapses) else 1
             k = slot(s, source, key)
             before = s.fan[k]
@@ -203,7 +203,7 @@ def take(g: Graph, lim: Limits, s: State, atom: int) -> None:
             for j in range(PLAIN + 1):
                 s.shared[core, projection, j] -= g.shared[row, j]
     for k in range(g.member_ptr[atom], g.member_ptr[atom + 1]):
-        neuron = np.int64(g.members[k])
+        neuron = int(g.members[k])
         s.home[neuron] = -1
         s.used[core, OUT_AXONS] -= s.reach[neuron]
         s.total[COST] -= g.rate[neuron] * (_paid(s, neuron, core, projections) - s.reach[neuron])
@@ -295,7 +295,7 @@ def gain(g: Graph, s: State, atom: int, core: int) -> float:
     for row in range(g.row_ptr[atom], g.row_ptr[atom + 1]):
         key, low, high = here * projections + g.row_projection[row], here * projections, core * projections
         for e in range(g.begin[row], g.end[row]):
-            source = np.int64(g.source[e])
+            source = int(g.source[e])
             count = g.synapses[e] if len(g.synapses) else 1
             start, stays, there = s.fan_ptr[source], False, False
             for k in range(start, start + s.reach_len[source]):
@@ -311,6 +311,6 @@ def gain(g: Graph, s: State, atom: int, core: int) -> float:
             if not there:
                 saved -= g.rate[source] * _price(s, home, core)
     for k in range(g.member_ptr[atom], g.member_ptr[atom + 1]):
-        neuron = np.int64(g.members[k])
+        neuron = int(g.members[k])
         saved += g.rate[neuron] * (_paid(s, neuron, here, projections) - _paid(s, neuron, core, projections))
     return saved
