@@ -18,14 +18,14 @@ FOLDERS = {"toolchain": "snnc", "targets": "snnc.targets", "models": "snnc.model
 
 # Data flows from the first row to the last; a module imports from its own row (its package) or from rows above.
 RANKS = [
-    {"snnc.errors", "snnc.version"},
+    {"snnc.errors", "snnc.version", "snnc.layout"},
     {"snnc.files", "snnc.ops", "snnc.processors"},
     {"snnc.network", "snnc.samples", "snnc.target", "snnc.compare"},
     {"snnc.euler", "snnc.resources", "snnc.traffic"},
     {"snnc.rules", "snnc.image", "snnc.models", "snnc.quantization.grid"},
     {"snnc.simulator", "snnc.tickets", "snnc.mapping"},
     {"snnc.targets", "snnc.compilation", "snnc.frontends", "snnc.quantization"},
-    {"snnc.passes"},
+    {"snnc.passes", "snnc.dump"},
     {"snnc.pipeline", "snnc.report", "snnc.datasets", "snnc.verification"},
     {"snnc"},
     {"snnc.workflow"},

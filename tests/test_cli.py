@@ -67,6 +67,30 @@ def test_compile_writes_four_files_and_says_what_it_found(work: Path) -> None:
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
+def test_stop_after_shows_what_is_known_and_writes_nothing(work: Path) -> None:
+    before = set(work.iterdir())
+    done = run("compile", "model.nir", "--stop-after", "quantize", cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("mlp -> loihi: ")
+    for word in ("population fc1: 256 cuba_fixed", "threshold", "Linear 1x8x8 -> 256", " of 16,384", "log"):
+        assert word in done.stdout
+    done = run("compile", "model.nir", "--stop-after", "partition", "--json", cwd=work)
+    document = json.loads(done.stdout)
+    assert list(document["seconds"])[-1] == document["stopped_after"] == document["state"]["pass"] == "partition"
+    neurons = sum(core["neurons"] for core in document["state"]["cores"])
+    assert neurons == snnc.open_image(work / "out/image.snnc").usage.neurons.sum()
+    assert set(work.iterdir()) == before
+
+
+def test_dump_writes_the_state_after_every_pass(work: Path) -> None:
+    done = run("compile", "model.nir", "--dump", "states", "-o", "dumped", cwd=work)
+    assert done.returncode == 0, done.stderr
+    image = snnc.open_image(work / "dumped/image.snnc")
+    last = json.loads(sorted((work / "states").glob("*.json"))[-1].read_text())
+    core_of = np.load(work / "states" / last["arrays"]["core_of"], allow_pickle=False)["core_of"]
+    assert np.array_equal(core_of, image.mapping.core_of)
+
+
 def test_checkpoint_and_nir_give_the_same_network(work: Path) -> None:
     a = snnc.open_image(work / "out/image.snnc")
     assert run("compile", "model.nir", "-o", "from-nir", cwd=work).returncode == 0
@@ -211,6 +235,9 @@ def test_a_network_that_the_chip_cannot_hold(work: Path) -> None:
         (("compile",), ("MODEL",)),
         (("compile", "model.pt", "--target", "loihy"), ("loihy", "did you mean 'loihi'")),
         (("compile", "model.pt", "--bits", 9), ("9 bits",)),
+        (("compile", "model.pt", "--stop-after", "quantise"), ("did you mean 'quantize'", "route")),
+        (("compile", "model.pt", "--stop-after", "lower", "-o", "x"), ("nothing to write", "--dump DIR")),
+        (("compile", "model.pt", "--dump", "."), ("holds other things",)),
         (("compile", "model.pt", "--taget", "loihi"), ("--target",)),
         (("compil", "model.pt"), ("compile",)),
         (("train", "mpl", "-o", "x.pt"), ("did you mean 'mlp'",)),

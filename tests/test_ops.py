@@ -40,6 +40,7 @@ def test_convolution_equals_torch(size, kernel, stride, padding, dilation, group
     expected = _torch(op, x)
     assert expected.shape == shape
     assert np.array_equal(matrix(op, x.shape) @ x.ravel() + bias_of(op, x.shape), expected.ravel())
+    assert ops.count(op, x.shape) == matrix(op, x.shape).nnz
 
 
 def _torch(op: Conv2d, x: np.ndarray) -> np.ndarray:

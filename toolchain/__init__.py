@@ -72,21 +72,23 @@ def compile(
     target: str | Target = "loihi",
     *,
     data: Samples | None = None,
+    dump: str | Path | None = None,
     **options: Any,
 ) -> Image:
     """Compile a network for a chip.
 
     target: a name of :func:`chips`, a ``.toml`` file or a Target. data: calibration samples for spike
-    rates and the accuracy check. options: by the names of :class:`snnc.compilation.Options`: bits, seed,
-    max_drop, approximate, map, optimize, cores, chips, balance. Raises DoesNotFit, VerificationError,
-    InputError, UsageError.
+    rates and the accuracy check. dump: a folder for the state after each pass. options: by the names of
+    :class:`snnc.compilation.Options`: bits, seed, max_drop, approximate, map, optimize, cores, chips,
+    balance. Raises DoesNotFit, VerificationError, InputError, UsageError.
     """
     from snnc import pipeline
     from snnc import target as descriptions
     from snnc.compilation import Options
 
     chip = descriptions.load(target) if isinstance(target, str) else target
-    return pipeline.compile(network, chip, samples=data, options=Options(**options)).image
+    folder = None if dump is None else Path(dump)
+    return pipeline.compile(network, chip, samples=data, options=Options(**options), dump=folder).image
 
 
 def open_image(path: str | Path) -> Image:

@@ -94,3 +94,11 @@ class Compilation:
     def found(self, **entries: Any) -> Compilation:
         """The same state with more in the log."""
         return replace(self, log={**self.log, **entries})
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a pass took: wall time, and the most memory of this process until it ended."""
+
+    seconds: float
+    peak_mib: float

@@ -22,10 +22,14 @@ SHOWN_PLACES = 5
 
 @dataclass
 class Console:
-    """How to write. json: results as JSON. quiet: no notes and no progress. traceback: show ours, too."""
+    """How to write. json: results as JSON. quiet: no notes and no progress. verbose: what else there is to say.
+
+    traceback: show ours, too.
+    """
 
     json: bool = False
     quiet: bool = False
+    verbose: bool = False
     traceback: bool = False
 
     def result(self, text: str, data: Any) -> None:

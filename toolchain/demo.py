@@ -89,7 +89,7 @@ def run(
 
     say("6/6  report")
     document = report.build(
-        result.image, counted, data=test.name, dense=dense_side, verified=[found], seconds=result.seconds
+        result.image, counted, data=test.name, dense=dense_side, verified=[found], spent=result.spent
     )
     workflow.write_report(document, out)
     return _text(document, out, time.perf_counter() - begin, _float_accuracy(about, test)), document

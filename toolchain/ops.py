@@ -289,6 +289,20 @@ def synapses(op: Conv2d, shape: Shape) -> int:
     return op.taps * math.prod(op.output_shape(shape)[1:])
 
 
+def count(op: Weighted | Conv1d, shape: Shape) -> int:
+    """Entries of the matrix of an operation on an input of `shape`, without making it."""
+    if isinstance(op, Linear):
+        return op.taps
+    if isinstance(op, Conv1d):
+        return count(op.as_conv2d(), (shape[0], 1, shape[1]))
+    inside = []
+    for axis, (size, places) in enumerate(zip(shape[1:], op.output_shape(shape)[1:], strict=True)):
+        tap = np.arange(op.weight.shape[2 + axis])[:, None] * op.dilation[axis] - op.padding[axis]
+        reads = tap + np.arange(places)[None, :] * op.stride[axis]
+        inside.append(np.sum((reads >= 0) & (reads < size), axis=1))
+    return int(inside[0] @ np.count_nonzero(op.weight, axis=(0, 1)) @ inside[1])
+
+
 def small_matrix(op: Stateless, shape: Shape) -> sparse.csr_array:
     """The matrix of an operation that is to be joined with others; InputError where a kernel has too large a one."""
     count = 0

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import difflib
+import logging
+import resource
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from snnc.compilation import Compilation, Options
+from snnc.compilation import Compilation, Options, Spent
+from snnc.dump import Folder
+from snnc.errors import UsageError
 from snnc.image import Image, Mapping
 from snnc.network import Network
 from snnc.passes import approximate, bias, check, dissolve, lower, partition, place, profile, quantize, route, verify
 from snnc.samples import Samples
 from snnc.target import Target
 from snnc.version import VERSION
+
+_logger = logging.getLogger(__name__)
 
 Pass = Callable[[Compilation], Compilation]
 
@@ -33,12 +42,15 @@ PASSES: tuple[tuple[str, Pass], ...] = (
 )
 
 
+Progress = Callable[[str, int, int], None]
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A finished compilation. seconds: wall time of each pass; kept out of the image, which is deterministic."""
+    """A finished compilation. spent: of each pass; kept out of the image, which is deterministic."""
 
     image: Image
-    seconds: dict[str, float]
+    spent: dict[str, Spent]
 
 
 def compile(
@@ -48,16 +60,16 @@ def compile(
     samples: Samples | None = None,
     options: Options | None = None,
     provenance: dict[str, Any] | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
+    dump: Path | None = None,
 ) -> Result:
     """Run all passes.
 
     samples: calibration data for rates and accuracy. provenance: plain data on the source, kept in the
-    image. progress: called with (pass, index, passes) before each pass. Raises DoesNotFit,
-    VerificationError, InputError.
+    image. progress: called with (pass, index, passes) before each pass. dump: a folder for the state after each
+    pass. Raises DoesNotFit, VerificationError, InputError.
     """
-    state = start(network, target, samples, options)
-    state, seconds = run(state, PASSES, progress)
+    state, spent = run(start(network, target, samples, options), PASSES, progress, _folder(dump))
     assert state.core_of is not None
     assert state.site_of is not None
     options = state.options
@@ -67,13 +79,39 @@ def compile(
         "options": asdict(options),
         "passes": dict(state.log),
     }
-    return Result(Image(state.network, Mapping(state.core_of, state.site_of), target, record), seconds)
+    return Result(Image(state.network, Mapping(state.core_of, state.site_of), target, record), spent)
+
+
+def compile_until(
+    last: str,
+    network: Network,
+    target: Target,
+    *,
+    samples: Samples | None = None,
+    options: Options | None = None,
+    progress: Progress | None = None,
+    dump: Path | None = None,
+) -> tuple[Compilation, dict[str, Spent]]:
+    """Run the passes up to `last`, a name of :data:`PASSES`: the state after it, and what each took.
+
+    Other arguments as for :func:`compile`. UsageError for a pass that does not exist.
+    """
+    return run(start(network, target, samples, options), until(last), progress, _folder(dump))
 
 
 def check_only(network: Network, target: Target, options: Options | None = None) -> None:
     """The operation rules alone: DoesNotFit in a fraction of a second, without quantising or mapping."""
-    last = [name for name, _ in PASSES].index("check")
-    run(start(network, target, None, options), PASSES[: last + 1], None)
+    compile_until("check", network, target, options=options)
+
+
+def until(last: str) -> tuple[tuple[str, Pass], ...]:
+    """The passes up to and with `last`; UsageError where there is none of that name."""
+    names = [name for name, _ in PASSES]
+    if last not in names:
+        close = difflib.get_close_matches(last, names, n=1)
+        hint = f"did you mean '{close[0]}'? " if close else ""
+        raise UsageError(f"there is no pass '{last}'", fix=f"{hint}the passes: {', '.join(names)}")
+    return PASSES[: names.index(last) + 1]
 
 
 def start(network: Network, target: Target, samples: Samples | None, options: Options | None) -> Compilation:
@@ -83,15 +121,34 @@ def start(network: Network, target: Target, samples: Samples | None, options: Op
     return Compilation(network, network, target, options or Options(), samples)
 
 
+def _folder(path: Path | None) -> Folder | None:
+    return None if path is None else Folder(path)
+
+
 def run(
-    state: Compilation, passes: tuple[tuple[str, Pass], ...], progress: Callable[[str, int, int], None] | None
-) -> tuple[Compilation, dict[str, float]]:
-    """Run `passes` in order; returns the last state and the seconds each took."""
-    seconds = {}
+    state: Compilation, passes: tuple[tuple[str, Pass], ...], progress: Progress | None, dump: Folder | None = None
+) -> tuple[Compilation, dict[str, Spent]]:
+    """Run `passes` in order; returns the last state and what each took."""
+    spent = {}
+    if dump:
+        dump.write(state, 0, "start")
     for index, (name, step) in enumerate(passes):
         if progress:
             progress(name, index, len(passes))
         begin = time.perf_counter()
-        state = step(state)
-        seconds[name] = time.perf_counter() - begin
-    return state, seconds
+        try:
+            state = step(state)
+        except Exception:
+            if dump:
+                _logger.info("pass '%s' failed; the last good state is %s", name, dump.path / f"{dump.last}.txt")
+            raise
+        spent[name] = Spent(time.perf_counter() - begin, _peak_mib())
+        if dump:
+            dump.write(state, index + 1, name)
+    return state, spent
+
+
+def _peak_mib() -> float:
+    """The most memory that this process has had so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)  # bytes there, KiB on Linux

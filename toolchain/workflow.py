@@ -14,6 +14,7 @@ import msgspec
 from snnc import datasets, frontends, pipeline, report
 from snnc.compare import Comparison
 from snnc.compilation import Options
+from snnc.dump import state as describe
 from snnc.errors import DoesNotFit, UsageError
 from snnc.files import atomic, sniff
 from snnc.frontends.reading import AS_WRITTEN, Reading
@@ -68,22 +69,20 @@ def compile_file(
     options: Options | None = None,
     parent: Path | None = None,
     reading: Reading = AS_WRITTEN,
+    dump: Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Compile a model file into the folder `out`: image.snnc, report.json, layers.csv, cores.csv.
 
     data: calibration data; None = what the model was trained on, "none" = no data. Of a data set the
     validation split is used, so that the test split stays unseen. parent: file of a dense network to
-    compare with; a ticket's checkpoint brings its own.
+    compare with; a ticket's checkpoint brings its own. dump: a folder for the state after each pass.
     """
-    network, about = frontends.load(source, reading)
-    spec = data or about.get("data") or None
-    samples = load_samples(spec, "validation", shape=network.inputs[0].shape if network.inputs else None)
+    network, about, samples = _read(source, reading, data)
     provenance = {
         "file": source.name,
         "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
         **about,
-        "data": "" if spec in (None, NO_DATA) else spec,
         "reading": {k: v for k, v in asdict(reading).items() if v not in (None, False)},
     }
     result = pipeline.compile(
@@ -92,7 +91,8 @@ def compile_file(
         samples=samples,
         options=options,
         provenance=provenance,
-        progress=progress and (lambda name, index, count: progress(index, count, name)),
+        progress=_by_pass(progress),
+        dump=dump,
     )
     run = None if samples is None else simulate(result.image, samples)
     dense, note = None, ""
@@ -105,11 +105,55 @@ def compile_file(
         data="" if samples is None else samples.name,
         dense=dense,
         dense_note=note,
-        seconds=result.seconds,
+        spent=result.spent,
     )
     write_report(document, out)
     result.image.save(out / "image.snnc")
     return document
+
+
+def compile_partly(
+    source: Path,
+    target: Target,
+    last: str,
+    *,
+    data: str | None = None,
+    options: Options | None = None,
+    reading: Reading = AS_WRITTEN,
+    dump: Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """What is known of a model file after the pass `last`, as plain data; arguments as for :func:`compile_file`.
+
+    Nothing is written, except to `dump`. notes: on the file; state: see :func:`snnc.dump.state`.
+    """
+    passes = pipeline.until(last)  # the name is wrong sooner than the file is read
+    network, about, samples = _read(source, reading, data)
+    state, spent = pipeline.compile_until(
+        last, network, target, samples=samples, options=options, progress=_by_pass(progress), dump=dump
+    )
+    return {
+        "network": network.name,
+        "target": target.name,
+        "stopped_after": last,
+        "passes": len(passes),
+        "of": len(pipeline.PASSES),
+        "seconds": {name: each.seconds for name, each in spent.items()},
+        "notes": about["notes"],
+        "state": describe(state, len(passes), last),
+    }
+
+
+def _read(source: Path, reading: Reading, data: str | None) -> tuple[Network, dict[str, Any], Samples | None]:
+    """A network, what its file says of itself, and what to calibrate with: `data`, or what it was trained on."""
+    network, about = frontends.load(source, reading)
+    spec = data or about.get("data") or None
+    samples = load_samples(spec, "validation", shape=network.inputs[0].shape if network.inputs else None)
+    return network, {**about, "data": "" if spec in (None, NO_DATA) else spec}, samples
+
+
+def _by_pass(progress: Progress | None) -> pipeline.Progress | None:
+    return progress and (lambda name, index, count: progress(index, count, name))
 
 
 def _dense(

@@ -12,6 +12,7 @@ from small_chips import chip
 
 import snnc
 from snnc import report
+from snnc.compilation import Spent
 from snnc.errors import InputError
 from snnc.image import Image
 from snnc.network import Population
@@ -27,7 +28,7 @@ def case() -> tuple[Image, Run, Report]:
     data = Samples(spikes(network), np.array([0, 1, 2, 3]), "random")
     image = snnc.compile(network, chip(neurons=60), data=data)
     run = snnc.simulate(image, data)
-    return image, run, report.build(image, run, data="random", seconds={"lower": 0.5})
+    return image, run, report.build(image, run, data="random", spent={"lower": Spent(0.5, 80.0)})
 
 
 def test_totals_agree_with_their_parts(case: tuple[Image, Run, Report]) -> None:
@@ -105,6 +106,19 @@ def test_an_image_without_a_run_has_no_measured_numbers() -> None:
     assert document.activity is None
     assert document.this.synops is None
     assert "simulated" not in report.summary(document)
+
+
+def test_the_table_of_passes_tells_what_each_took_and_found(case: tuple[Image, Run, Report]) -> None:
+    image, run, _ = case
+    spent = {"lower": Spent(0.5, 80.0), "quantize": Spent(1.5, 1234.0)}
+    text = report.passes_table(report.build(image, run, spent=spent))
+    lines = {line.split()[0]: line for line in text.splitlines()}
+    assert max(map(len, text.splitlines())) <= 80
+    assert set(lines) == {"pass", *image.provenance["passes"], "total"}
+    assert lines["lower"].split()[1:4] == ["0.500", "25%", "80"]
+    assert lines["quantize"].split()[1:6] == ["1.500", "75%", "1,234", "bits", "8"]
+    assert lines["total"].split()[1:] == ["2.000", "1,234"]
+    assert lines["route"].split()[1:3] == ["-", "-"]
 
 
 def test_the_cost_table_names_every_kind_and_source(case: tuple[Image, Run, Report]) -> None:

@@ -25,9 +25,12 @@ def _launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
     json: Annotated[bool, Parameter(help="Write the result as one JSON document.")] = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], help="No notes, no progress.")] = False,
+    verbose: Annotated[
+        bool, Parameter(name=["--verbose", "-v"], help="Tell what each pass of a compilation took.")
+    ] = False,
     traceback: Annotated[bool, Parameter(help="Show where in snnc an error arose.")] = False,
 ) -> None:
-    console.json, console.quiet, console.traceback = json, quiet, traceback
+    console.json, console.quiet, console.verbose, console.traceback = json, quiet, verbose, traceback
     console.listen()
     app(tokens, exit_on_error=False, print_error=False)
 

@@ -139,6 +139,10 @@ def compile_(
         Path | None, Parameter(help="Dense network to compare with; a ticket's checkpoint brings its own.")
     ] = None,
     compiling: Compiling = AS_USUAL,
+    stop_after: Annotated[
+        str | None, Parameter(help="Show what is known after this pass (such as lower or quantize), and write nothing.")
+    ] = None,
+    dump: Annotated[Path | None, Parameter(help="Folder for the state after every pass, as text and arrays.")] = None,
     source: Source = AS_THE_FILE_SAYS,
 ) -> None:
     """Compile a network for a chip: image.snnc, report.json, layers.csv and cores.csv in a folder."""
@@ -146,14 +150,22 @@ def compile_(
     from snnc import target as chips
 
     chip, options = chips.load(target), compiling.options()
+    how: dict[str, Any] = {"data": data, "options": options, "reading": source.reading(), "dump": dump}
+    if stop_after is not None:
+        if output is not None:
+            raise UsageError("--stop-after leaves nothing to write", fix="leave out -o, or keep the states: --dump DIR")
+        with console.progress(f"compile {model.name}") as move:
+            found = workflow.compile_partly(model, chip, stop_after, **how, progress=move)
+        _notes(found)
+        console.result(report.partial(found), found)
+        return
     output = output or Path(f"{model.stem}.{chip.name}")
     with console.progress(f"compile {model.name}") as move:
-        document = workflow.compile_file(
-            model, chip, output, data=data, options=options, parent=parent, reading=source.reading(), progress=move
-        )
+        document = workflow.compile_file(model, chip, output, parent=parent, **how, progress=move)
     _notes(document.source)
     files = "image.snnc  report.json  layers.csv  cores.csv"
-    console.result(f"{report.summary(document)}\n{'wrote':13}{output}/   {files}", document)
+    passes = f"\n{report.passes_table(document)}\n\n" if console.verbose else ""
+    console.result(f"{report.summary(document)}\n{passes}{'wrote':13}{output}/   {files}", document)
 
 
 @app.command
@@ -233,14 +245,22 @@ def verify(
 def report(
     folder: Annotated[Path, Parameter(help="A folder written by compile, simulate or demo, or a report.json.")],
     *,
-    format: Annotated[Literal["text", "json", "layers", "cores"], Parameter(help="layers, cores: as CSV.")] = "text",
+    format: Annotated[
+        Literal["text", "json", "passes", "layers", "cores"],
+        Parameter(help="passes: what each took and found; layers, cores: as CSV."),
+    ] = "text",
 ) -> None:
     """Show the report of a compilation again."""
     from snnc import report as reports
     from snnc import workflow
 
     document = workflow.read_report(folder)
-    forms = {"text": reports.summary, "layers": reports.layers_csv, "cores": reports.cores_csv}
+    forms = {
+        "text": reports.summary,
+        "passes": reports.passes_table,
+        "layers": reports.layers_csv,
+        "cores": reports.cores_csv,
+    }
     console.json = console.json or format == "json"
     console.result("" if console.json else forms[format](document).rstrip(), document)
 

@@ -3,6 +3,7 @@
 from snnc.report.activity import activity, activity_csv, activity_table
 from snnc.report.build import build, side
 from snnc.report.chips import chip_list, chip_sheet
+from snnc.report.passes import partial, passes_table
 from snnc.report.schema import NetworkActivity, Report, Side
 from snnc.report.tables import cores_csv, layers_csv, samples_csv
 from snnc.report.text import cost_table, summary
@@ -20,6 +21,8 @@ __all__ = [
     "cores_csv",
     "cost_table",
     "layers_csv",
+    "partial",
+    "passes_table",
     "samples_csv",
     "side",
     "summary",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 import numpy as np
 
 from snnc import traffic
+from snnc.compilation import Spent
 from snnc.image import Image
 from snnc.network import Population
 from snnc.ops import Conv2d, Weighted
@@ -35,9 +37,10 @@ def build(
     dense: Side | None = None,
     dense_note: str = "",
     verified: list[dict[str, Any]] | None = None,
-    seconds: dict[str, float] | None = None,
+    spent: Mapping[str, Spent] | None = None,
 ) -> Report:
     """The report of an image, with what `run` (of samples named `data`) counted, if there was a run."""
+    spent = spent or {}
     measured = _measure(image, run)
     limits = image.target.core
     resources = {}
@@ -65,7 +68,8 @@ def build(
         dense=dense,
         dense_note=dense_note,
         verified=verified or [],
-        seconds=seconds or {},
+        seconds={name: each.seconds for name, each in spent.items()},
+        peak_mib={name: each.peak_mib for name, each in spent.items()},
         steps=_steps(record),
         diagnoses=[f"layer '{d['layer']}' {d['text']}" for d in _found(record, "verify").get("diagnoses", [])],
     )

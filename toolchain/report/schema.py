@@ -150,7 +150,7 @@ class Report(msgspec.Struct, frozen=True):
 
     dense: the same figures for the dense parent, compiled and run in the same way; dense_note: why there are
     none although there is a parent. verified: what was compared with which executor. seconds: wall time of
-    each pass. steps: None without labelled data. diagnoses: what is wrong, as sentences.
+    each pass. peak_mib: the most memory that the process had until each pass ended. steps: None without labelled data. diagnoses: what is wrong, as sentences.
     """
 
     schema: int
@@ -172,6 +172,7 @@ class Report(msgspec.Struct, frozen=True):
     dense_note: str = ""
     verified: list[dict[str, Any]] = []
     seconds: dict[str, float] = {}
+    peak_mib: dict[str, float] = {}
     steps: Steps | None = None
     diagnoses: list[str] = []
 
