@@ -106,6 +106,7 @@ def test_json_is_one_document(work: Path) -> None:
         ("estimate", "out/image.snnc", "--samples", 5, "--json"),
         ("verify", "out/image.snnc", "--samples", 5, "--json"),
         ("report", "out", "--json"),
+        ("diff", "out", "again/image.snnc", "--json"),
         ("targets", "loihi", "--json"),
         ("check", "model.pt", "--json"),
     ):
@@ -156,6 +157,17 @@ def test_report_shows_a_compilation_again(work: Path) -> None:
     assert "-> loihi" in run("report", "out", cwd=work).stdout
     layers = run("report", "out", "--format", "layers", cwd=work).stdout
     assert layers == (work / "out/layers.csv").read_text()
+
+
+def test_diff_shows_what_a_choice_changed(work: Path) -> None:
+    assert run("compile", "model.pt", "-o", "three", "--bits", 3, cwd=work).returncode == 0
+    done = run("diff", "out", "three", cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["--bits", "8", "3"] in rows
+    assert any(row[:1] == ["memory"] and row[-1].startswith("-") for row in rows)
+    assert "nothing differs" in run("diff", "out", "out/image.snnc", cwd=work).stdout
 
 
 def test_an_image_and_its_report_do_not_depend_on_the_run(work: Path) -> None:
@@ -264,6 +276,8 @@ def test_requests_that_make_no_sense(work: Path, arguments: tuple, texts: tuple[
         (("compile", "model.pt", "-o", "nothing", "--data", "small.npz"), ("(12,)", "(1, 8, 8)")),
         (("simulate", "out/image.snnc", "--data", "missing.npz"), ("missing.npz",)),
         (("simulate", "out"), ("folder",)),
+        (("diff", "out", "model.nir"), ("model.nir", "not a report")),
+        (("diff", "out", "missing"), ("missing", "no such file")),
         (("report", "model.pt"), ("model.pt", "not a report")),
         (("compile", "model.pt", "--target", "missing.toml"), ("missing.toml",)),
     ],

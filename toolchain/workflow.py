@@ -18,7 +18,7 @@ from snnc.dump import state as describe
 from snnc.errors import DoesNotFit, UsageError
 from snnc.files import atomic, sniff
 from snnc.frontends.reading import AS_WRITTEN, Reading
-from snnc.image import Image
+from snnc.image import Image, is_image
 from snnc.network import Network
 from snnc.ops import Shape
 from snnc.report import NetworkActivity, Report, Side
@@ -30,6 +30,7 @@ from snnc.target import Target
 
 Progress = Callable[[int, int, str], None]
 NO_DATA = "none"
+IMAGE = "image.snnc"
 
 
 def load_samples(
@@ -108,7 +109,7 @@ def compile_file(
         spent=result.spent,
     )
     write_report(document, out)
-    result.image.save(out / "image.snnc")
+    result.image.save(out / IMAGE)
     return document
 
 
@@ -183,6 +184,19 @@ def read_report(path: Path) -> Report:
     file = path / "report.json" if path.is_dir() else path
     sniff(file)
     return from_json(file.read_bytes(), str(file))
+
+
+def open_compiled(path: Path) -> report.Compiled:
+    """What is known of a compilation: of a folder its report and its image, of either file what it holds."""
+    if path.is_dir():
+        image = Image.load(path / IMAGE) if (path / IMAGE).exists() else None
+        if image is None or (path / "report.json").exists():
+            return report.Compiled(str(path), read_report(path), image)
+    elif is_image(path):
+        image = Image.load(path)
+    else:
+        return report.Compiled(str(path), read_report(path), None)
+    return report.Compiled(str(path), report.build(image), image)
 
 
 def simulate_image(

@@ -265,6 +265,18 @@ def report(
     console.result("" if console.json else forms[format](document).rstrip(), document)
 
 
+COMPILED = Parameter(help="A folder written by compile, a report.json or an image.snnc.")
+
+
+@app.command
+def diff(a: Annotated[Path, COMPILED], b: Annotated[Path, COMPILED], /) -> None:
+    """Compare two compilations: options, sparsity, bits, mapping, memory, traffic, accuracy, energy and time."""
+    from snnc import report, workflow
+
+    found = report.difference(workflow.open_compiled(a), workflow.open_compiled(b))
+    console.result(report.difference_table(found), found)
+
+
 @app.command
 def targets(name: Annotated[str | None, Parameter(help="A chip or a .toml file.")] = None) -> None:
     """List the chips, or show every number of one with its source, and the rules."""

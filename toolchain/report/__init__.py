@@ -3,12 +3,16 @@
 from snnc.report.activity import activity, activity_csv, activity_table
 from snnc.report.build import build, side
 from snnc.report.chips import chip_list, chip_sheet
+from snnc.report.difference import Compiled, Difference, difference
+from snnc.report.difference_text import difference_table
 from snnc.report.passes import partial, passes_table
 from snnc.report.schema import NetworkActivity, Report, Side
 from snnc.report.tables import cores_csv, layers_csv, samples_csv
 from snnc.report.text import cost_table, summary
 
 __all__ = [
+    "Compiled",
+    "Difference",
     "NetworkActivity",
     "Report",
     "Side",
@@ -20,6 +24,8 @@ __all__ = [
     "chip_sheet",
     "cores_csv",
     "cost_table",
+    "difference",
+    "difference_table",
     "layers_csv",
     "partial",
     "passes_table",

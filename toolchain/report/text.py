@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from snnc.report.schema import Report, Side
+from snnc.report.units import duration, energy, memory
 
 LABEL = 13
 # Diagnoses that are shown; report.json has them all.
@@ -24,7 +25,7 @@ def summary(report: Report) -> str:
         ),
         _row(
             "memory",
-            f"{_bits(this.synapse_bits)}",
+            f"{memory(this.synapse_bits)}",
             f"largest core {use['synapse_bits'].fullest_core}: {use['synapse_bits'].share:.0%} of synapse memory",
         ),
         _row(
@@ -108,11 +109,11 @@ def versus(this: Side, dense: Side) -> list[str]:
     for label, name, form in (
         ("cores", "cores", _count),
         ("weights", "weights", _count),
-        ("memory", "synapse_bits", _bits),
+        ("memory", "synapse_bits", memory),
         ("SynOps", "synops", _count),
         ("hops", "hops", _count),
-        ("time", "time_ns", _time),
-        ("energy", "energy_pj", _energy),
+        ("time", "time_ns", duration),
+        ("energy", "energy_pj", energy),
     ):
         a, b = getattr(this, name), getattr(dense, name)
         if a is not None and b is not None:
@@ -130,19 +131,19 @@ def cost_table(report: Report) -> str:
     assert activity is not None
     total = side.energy_pj or 0.0
     lines = [f"{report.network} on {report.target_title}", f"{activity.samples} samples of {activity.data}", ""]
-    lines += [f"{'energy':{LABEL}}{_energy(total):>12} per sample, dynamic"]
+    lines += [f"{'energy':{LABEL}}{energy(total):>12} per sample, dynamic"]
     for label, value in (
         ("  synapses", cost.synapse_pj),
         ("  neurons", cost.neuron_pj),
         ("  spikes", cost.spike_pj),
         ("  hops", cost.hop_pj),
     ):
-        lines.append(f"{label:{LABEL}}{_energy(value):>12}{value / total if total else 0:>8.1%}")
+        lines.append(f"{label:{LABEL}}{energy(value):>12}{value / total if total else 0:>8.1%}")
     if cost.static_pj is None:
         lines.append(f"{'static':{LABEL}}{'-':>12}  no source gives the static power")
     else:
-        lines.append(f"{'static':{LABEL}}{_energy(cost.static_pj):>12} per sample, one chip")
-    lines.append(f"{'time':{LABEL}}{_time(side.time_ns or 0.0):>12} per sample")
+        lines.append(f"{'static':{LABEL}}{energy(cost.static_pj):>12} per sample, one chip")
+    lines.append(f"{'time':{LABEL}}{duration(side.time_ns or 0.0):>12} per sample")
     lines += ["", "constants"]
     sources = list(dict.fromkeys(c["source"] for c in cost.constants))
     for c in cost.constants:
@@ -179,7 +180,7 @@ def _measured(report: Report) -> list[str]:
         ),
         _row(
             "estimated",
-            f"{_time(this.time_ns)}, {_energy(this.energy_pj)} per sample",
+            f"{duration(this.time_ns)}, {energy(this.energy_pj)} per sample",
             f"constants: {constants}",
         ),
     ]
@@ -202,15 +203,3 @@ def _row(label: str, *parts: str) -> str:
 
 def _count(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}"
-
-
-def _bits(value: float) -> str:
-    return f"{value / 8192:,.1f} KiB"
-
-
-def _time(ns: float) -> str:
-    return f"{ns / 1e6:,.2f} ms" if ns >= 1e6 else f"{ns / 1e3:,.2f} us"
-
-
-def _energy(pj: float) -> str:
-    return f"{pj / 1e6:,.3f} uJ" if pj >= 1e6 else f"{pj / 1e3:,.2f} nJ"
