@@ -27,6 +27,7 @@ RANKS = [
     {"snnc.targets", "snnc.compilation", "snnc.frontends", "snnc.quantization"},
     {"snnc.passes", "snnc.dump"},
     {"snnc.pipeline", "snnc.report", "snnc.datasets", "snnc.verification"},
+    {"snnc.cures"},
     {"snnc"},
     {"snnc.workflow"},
     {"snnc.demo", "snnc.console"},

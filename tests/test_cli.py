@@ -16,7 +16,7 @@ import pytest
 import torch
 from float_networks import lif, linear, mlp, spikes
 
-import snnc
+import snnc.targets
 from snnc.frontends import nir
 from snnc.network import Network, Population, Projection
 from snnc.simulator.floating.batches import counts
@@ -233,8 +233,32 @@ def test_a_network_that_the_chip_cannot_hold(work: Path) -> None:
     )
     nir.write(wide, work / "wide.nir")
     done = run("compile", "wide.nir", "-o", "nothing", cwd=work)
-    says(done, 4, "error[in-axons]", "'fc1'", "input axons on one core", "4,096", "fix", "core.in_axons")
+    says(done, 4, "error[in-axons]", "'fc1'", "input axons on one core", "4,096", "core.in_axons")
+    assert "  fix    --target loihi2: it fits on 1 core\n         or prune 'fc1' to " in done.stderr
     assert not (work / "nothing").exists()
+
+
+def test_a_cure_makes_the_same_command_succeed(work: Path) -> None:
+    text = (Path(snnc.targets.__file__).parent / "loihi.toml").read_text()
+    for old, new in (
+        ("columns = { value = 8", "columns = { value = 1"),
+        ("rows = { value = 4", "rows = { value = 1"),
+        ("cores_per_tile = { value = 4", "cores_per_tile = { value = 2"),
+        ("1_048_576", "300_000"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    (work / "two-cores.toml").write_text(text)
+    command = ("compile", "model.pt", "--target", "two-cores.toml", "-o", "cured", "--json")
+    done = run(*command, "--cures", 0, cwd=work)
+    assert done.returncode == 4
+    assert json.loads(done.stdout)["error"]["cures"] == []
+    done = run(*command, "--cures", 500, cwd=work)
+    assert done.returncode == 4
+    found = json.loads(done.stdout)["error"]["cures"]
+    assert found[0]["action"].startswith("--bits ")
+    assert found[-1]["share"] < 1
+    assert run(*command, *found[0]["action"].split(), cwd=work).returncode == 0
 
 
 @pytest.mark.parametrize(

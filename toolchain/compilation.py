@@ -96,6 +96,15 @@ class Compilation:
         return replace(self, log={**self.log, **entries})
 
 
+@dataclass(frozen=True, eq=False)
+class Stopped:
+    """Where a compilation ended early: the pass that failed, the state before it, and what each pass so far took."""
+
+    name: str
+    state: Compilation
+    spent: Mapping[str, Spent]
+
+
 @dataclass(frozen=True)
 class Spent:
     """What a pass took: wall time, and the most memory of this process until it ended."""

@@ -52,9 +52,14 @@ class Console:
     def error(self, error: SnncError) -> None:
         """A diagnostic on stderr; with --json also as the document on stdout."""
         if self.json:
-            fields = {"topic": error.topic, "message": error.message, "where": error.where, "fix": error.fix}
+            fields: dict[str, Any] = {
+                "topic": error.topic,
+                "message": error.message,
+                "where": error.where,
+                "fix": error.fix,
+            }
             if isinstance(error, DoesNotFit):
-                fields["violations"] = error.violations  # type: ignore[assignment]
+                fields |= {"violations": error.violations, "cures": error.cures, "uncured": error.uncured}
             document = {"error": fields, "exit_code": error.exit_code}
             print(msgspec.json.format(msgspec.json.encode(document), indent=1).decode(), flush=True)
         print(diagnostic(error), file=sys.stderr, flush=True)
@@ -93,7 +98,14 @@ def diagnostic(error: SnncError) -> str:
         for v in error.violations:  # the same of several layers is said once
             alike.setdefault(replace(v, where=""), []).append(v.where)
         shown = list(alike.items())[:SHOWN_VIOLATIONS]
-        blocks = [_block(v.rule, f"{_places(where)}: {v.message}", "", v.fix, _rule(v)) for v, where in shown]
+        # What was seen to make all of it fit stands in place of what each rule advises.
+        fixes = [error.fix] + [""] * len(shown) if error.cures else [v.fix for v, _ in shown]
+        blocks = [
+            _block(v.rule, f"{_places(where)}: {v.message}", "", fix, _rule(v))
+            for (v, where), fix in zip(shown, fixes, strict=False)
+        ]
+        if error.uncured:
+            blocks.append(f"note: {error.uncured}")
         rest = len(alike) - len(shown)
         return "\n".join(blocks + ([f"and {rest} more of the kind"] if rest else []))
     return _block(error.topic, error.message, error.where, error.fix, "")
@@ -115,5 +127,7 @@ def _rule(violation: Violation) -> str:
 
 def _block(topic: str, message: str, where: str, fix: str, rule: str) -> str:
     rows = [f"error[{topic}]: {message}"]
-    rows += [f"  {label:6} {text}" for label, text in (("where", where), ("fix", fix), ("rule", rule)) if text]
+    for label, text in (("where", where), ("fix", fix), ("rule", rule)):
+        if text:
+            rows += [f"  {label:6} {line}" if k == 0 else f"{'':9}{line}" for k, line in enumerate(text.split("\n"))]
     return "\n".join(rows)

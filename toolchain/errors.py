@@ -17,7 +17,8 @@ code  class                       meaning
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,23 @@ class Violation:
     message: str
     fix: str
     limit: str = ""
+
+
+@dataclass(frozen=True)
+class Cure:
+    """A change with which a network was seen to fit.
+
+    action: in the user's words (``--bits 5``). outcome: what was seen (``it fits on 121 cores``). options: of the
+    compilation, with their new values. target: the name of another one. share: of its weights that is left in each
+    operation into `layers`, None = nothing is pruned.
+    """
+
+    action: str
+    outcome: str
+    options: dict[str, Any] = field(default_factory=dict)
+    target: str | None = None
+    share: float | None = None
+    layers: tuple[str, ...] = ()
 
 
 class SnncError(Exception):
@@ -74,7 +92,9 @@ class InputError(SnncError):
 class DoesNotFit(SnncError):
     """The network breaks rules of the target. Exit code 4.
 
-    violations: every :class:`Violation` found, in network order.
+    violations: every :class:`Violation` found, in network order. cures: what was tried and makes it fit, the cheapest
+    first (:mod:`snnc.cures`). uncured: what else was tried, or was not for want of time. stopped: the last good state
+    of the compilation (:class:`snnc.compilation.Stopped`), or None.
     """
 
     exit_code = 4
@@ -84,6 +104,9 @@ class DoesNotFit(SnncError):
         first = violations[0]
         super().__init__(first.message, where=first.where, fix=first.fix, topic=first.rule)
         self.violations = tuple(violations)
+        self.cures: tuple[Cure, ...] = ()
+        self.uncured = ""
+        self.stopped: Any = None
 
 
 class VerificationError(SnncError):

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from snnc.compilation import Compilation, Options, Spent
+from snnc.compilation import Compilation, Options, Spent, Stopped
 from snnc.dump import Folder
-from snnc.errors import UsageError
+from snnc.errors import DoesNotFit, UsageError
 from snnc.image import Image, Mapping
 from snnc.network import Network
 from snnc.passes import approximate, bias, check, dissolve, lower, partition, place, profile, quantize, route, verify
@@ -129,7 +129,7 @@ def run(
     state: Compilation, passes: tuple[tuple[str, Pass], ...], progress: Progress | None, dump: Folder | None = None
 ) -> tuple[Compilation, dict[str, Spent]]:
     """Run `passes` in order; returns the last state and what each took."""
-    spent = {}
+    spent: dict[str, Spent] = {}
     if dump:
         dump.write(state, 0, "start")
     for index, (name, step) in enumerate(passes):
@@ -138,7 +138,9 @@ def run(
         begin = time.perf_counter()
         try:
             state = step(state)
-        except Exception:
+        except Exception as error:
+            if isinstance(error, DoesNotFit):
+                error.stopped = Stopped(name, state, spent)
             if dump:
                 _logger.info("pass '%s' failed; the last good state is %s", name, dump.path / f"{dump.last}.txt")
             raise

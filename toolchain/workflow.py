@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from snnc import datasets, frontends, pipeline, report
+from snnc import cures, datasets, frontends, pipeline, report
 from snnc.compare import Comparison
 from snnc.compilation import Options
 from snnc.dump import state as describe
@@ -71,6 +72,7 @@ def compile_file(
     parent: Path | None = None,
     reading: Reading = AS_WRITTEN,
     dump: Path | None = None,
+    patience: float = cures.PATIENCE,
     progress: Progress | None = None,
 ) -> Report:
     """Compile a model file into the folder `out`: image.snnc, report.json, layers.csv, cores.csv.
@@ -78,6 +80,7 @@ def compile_file(
     data: calibration data; None = what the model was trained on, "none" = no data. Of a data set the
     validation split is used, so that the test split stays unseen. parent: file of a dense network to
     compare with; a ticket's checkpoint brings its own. dump: a folder for the state after each pass.
+    patience: seconds to look for what would make the network fit, where it does not.
     """
     network, about, samples = _read(source, reading, data)
     provenance = {
@@ -86,15 +89,16 @@ def compile_file(
         **about,
         "reading": {k: v for k, v in asdict(reading).items() if v not in (None, False)},
     }
-    result = pipeline.compile(
-        network,
-        target,
-        samples=samples,
-        options=options,
-        provenance=provenance,
-        progress=_by_pass(progress),
-        dump=dump,
-    )
+    with _diagnosed(patience, progress):
+        result = pipeline.compile(
+            network,
+            target,
+            samples=samples,
+            options=options,
+            provenance=provenance,
+            progress=_by_pass(progress),
+            dump=dump,
+        )
     run = None if samples is None else simulate(result.image, samples)
     dense, note = None, ""
     if parent is not None or about.get("parent"):
@@ -122,6 +126,7 @@ def compile_partly(
     options: Options | None = None,
     reading: Reading = AS_WRITTEN,
     dump: Path | None = None,
+    patience: float = cures.PATIENCE,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """What is known of a model file after the pass `last`, as plain data; arguments as for :func:`compile_file`.
@@ -130,9 +135,10 @@ def compile_partly(
     """
     passes = pipeline.until(last)  # the name is wrong sooner than the file is read
     network, about, samples = _read(source, reading, data)
-    state, spent = pipeline.compile_until(
-        last, network, target, samples=samples, options=options, progress=_by_pass(progress), dump=dump
-    )
+    with _diagnosed(patience, progress):
+        state, spent = pipeline.compile_until(
+            last, network, target, samples=samples, options=options, progress=_by_pass(progress), dump=dump
+        )
     return {
         "network": network.name,
         "target": target.name,
@@ -151,6 +157,16 @@ def _read(source: Path, reading: Reading, data: str | None) -> tuple[Network, di
     spec = data or about.get("data") or None
     samples = load_samples(spec, "validation", shape=network.inputs[0].shape if network.inputs else None)
     return network, {**about, "data": "" if spec in (None, NO_DATA) else spec}, samples
+
+
+@contextmanager
+def _diagnosed(patience: float, progress: Progress | None) -> Iterator[None]:
+    """A compilation whose network, if it does not fit, is told what would make it fit."""
+    try:
+        yield
+    except DoesNotFit as error:
+        cures.attach(error, seconds=patience, progress=progress and (lambda what: progress(0, 1, f"cures: {what}")))
+        raise
 
 
 def _by_pass(progress: Progress | None) -> pipeline.Progress | None:

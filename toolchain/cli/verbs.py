@@ -143,6 +143,9 @@ def compile_(
         str | None, Parameter(help="Show what is known after this pass (such as lower or quantize), and write nothing.")
     ] = None,
     dump: Annotated[Path | None, Parameter(help="Folder for the state after every pass, as text and arrays.")] = None,
+    cures: Annotated[
+        float, Parameter(help="Seconds to look for what makes a network fit that does not; 0: not at all.")
+    ] = 20.0,
     source: Source = AS_THE_FILE_SAYS,
 ) -> None:
     """Compile a network for a chip: image.snnc, report.json, layers.csv and cores.csv in a folder."""
@@ -150,7 +153,13 @@ def compile_(
     from snnc import target as chips
 
     chip, options = chips.load(target), compiling.options()
-    how: dict[str, Any] = {"data": data, "options": options, "reading": source.reading(), "dump": dump}
+    how: dict[str, Any] = {
+        "data": data,
+        "options": options,
+        "reading": source.reading(),
+        "dump": dump,
+        "patience": cures,
+    }
     if stop_after is not None:
         if output is not None:
             raise UsageError("--stop-after leaves nothing to write", fix="leave out -o, or keep the states: --dump DIR")
