@@ -12,6 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from float_networks import conv
+
+from snnc.frontends import nir
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = {"toolchain": "snnc", "targets": "snnc.targets", "models": "snnc.models"}
@@ -133,3 +136,24 @@ def test_a_light_start(statement: str) -> None:
     code = f"{statement}; import sys; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_check_answers_before_anything_slow_is_imported(tmp_path: Path) -> None:
+    """Rules on operations are to be answered in under a second; these packages alone take most of that."""
+    nir.write(conv(), tmp_path / "conv.nir")
+    heavy = (
+        "torch",
+        "snntorch",
+        "numba",
+        "mtkahypar",
+        "sklearn",
+        "scipy.optimize",
+        "scipy.linalg",
+        "scipy.sparse.csgraph",
+    )
+    code = (
+        f"import sys; from snnc import cli; code = cli.run(['check', {str(tmp_path / 'conv.nir')!r}, '-q']); "
+        f"print(code, [m for m in {heavy} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"

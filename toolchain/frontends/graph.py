@@ -236,6 +236,12 @@ class Graph:
         """A number for each node, the same for nodes that reach each other."""
         names = list(self.vertices)
         number = {name: k for k, name in enumerate(names)}
+        try:
+            TopologicalSorter(self.sources).prepare()
+        except CycleError:
+            pass
+        else:
+            return number  # without scipy.sparse.csgraph, which is slow to import
         ends = np.array([(number[a], number[b]) for a, b in self.edges]).reshape(-1, 2)
         links = sparse.coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(names), len(names)))
         _, member = sparse.csgraph.connected_components(links, connection="strong")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from snnc.compilation import Compilation, Options
-from snnc.mapping import portfolio, problem, tiles
 from snnc.network import Network
 from snnc.resources import usage
 from snnc.target import Target
+
+if TYPE_CHECKING:
+    from snnc.mapping import portfolio
 
 
 def run(c: Compilation) -> Compilation:
@@ -32,6 +35,8 @@ def partition(
 
     rates: float64 (neurons,), spikes per step.
     """
+    from snnc.mapping import portfolio, problem, tiles  # numba: seconds to import, and a check does not need it
+
     task = problem.build(network, rates, target, tiles.cut(network, target))
     found, tried = portfolio.best_mapping(
         task, target.mesh.cores, how=options.map, cores=options.cores, seed=options.seed

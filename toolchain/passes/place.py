@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy.optimize import quadratic_assignment
 
 from snnc import traffic
 from snnc.compilation import Compilation
@@ -40,6 +39,8 @@ def place(flows: np.ndarray, mesh: Mesh, seed: int) -> tuple[np.ndarray, dict[st
     costs = {"in order": hops(in_order)}
     if costs["in order"] == 0:
         return in_order, costs
+    from scipy.optimize import quadratic_assignment  # slow to import, and a check does not need it
+
     padded = np.zeros((mesh.cores, mesh.cores))
     padded[:cores, :cores] = flows
     result = quadratic_assignment(padded, distance, method="faq", options={"rng": np.random.default_rng(seed)})
