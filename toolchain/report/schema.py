@@ -148,9 +148,10 @@ class Cost(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True):
     """Everything there is to say about one image, and one run of it if there was one.
 
-    dense: the same figures for the dense parent, compiled and run in the same way; dense_note: why there are
-    none although there is a parent. verified: what was compared with which executor. seconds: wall time of
-    each pass. peak_mib: the most memory that the process had until each pass ended. steps: None without labelled data. diagnoses: what is wrong, as sentences.
+    dense: the same figures for the dense parent, compiled and run in the same way; dense_note: why there are none
+    although there is a parent. verified: what was compared with which executor. seconds: wall time of each pass.
+    peak_mib: the most memory that the process had until each pass ended. steps: None without labelled data.
+    diagnoses: what is wrong, as sentences.
     """
 
     schema: int
