@@ -22,7 +22,7 @@ from scipy import sparse
 
 from snnc.mapping import coarsen, hypergraph, search, state
 from snnc.mapping.problem import Problem
-from snnc.mapping.state import BITS, COST, GROUPS, NEURONS, OUT_AXONS, OVERLOAD, State
+from snnc.mapping.state import BITS, COST, GROUPS, LOAD, NEURONS, OUT_AXONS, State
 
 # Pins up to which a hypergraph goes to the partitioner: it takes a minute for a million.
 _PINS = 30_000
@@ -68,7 +68,7 @@ def layer_order(problem: Problem, most: int, *, by_parameters: bool = False) -> 
             most *= 2
             continue
         s = placed(problem, last - s.core, last + 1)
-        if s.total[OVERLOAD] <= 0 or tight < 0.1 or _hopeless(problem, s):
+        if s.over.sum() <= 0 or tight < 0.1 or _hopeless(problem, s):
             return _found(s, "order of parameters" if by_parameters else "layer order")
         tight *= 0.85
 
@@ -93,7 +93,7 @@ def placed(problem: Problem, core: np.ndarray, cores: int) -> State:
 
 
 def _found(s: State, method: str) -> Found:
-    return Found(s.core.copy(), len(s.over), float(s.total[COST]), float(s.total[OVERLOAD]), method)
+    return Found(s.core.copy(), len(s.over), float(s.total[COST]), float(s.over.sum()), method)
 
 
 def refine(problem: Problem, s: State, heat: float, seed: int, per_atom: int = _PER_ATOM) -> None:
@@ -102,7 +102,7 @@ def refine(problem: Problem, s: State, heat: float, seed: int, per_atom: int = _
     penalty = 1e4 * (graph.rate.sum() + 1e-3)
     order = np.random.default_rng(seed).permutation(problem.atoms)
     for _ in range(8):
-        moved = search.spread(graph, problem.limits, s, order, penalty) if s.total[OVERLOAD] > 0 else 0
+        moved = search.spread(graph, problem.limits, s, order, penalty) if s.over.sum() > 0 else 0
         moved += search.greedy(problem, s, order, penalty)
         if moved <= problem.atoms // 200:
             break
@@ -152,7 +152,7 @@ def multilevel(problem: Problem, start: Found | None, cores: int, seed: int) -> 
         s = placed(levels[depth], core, cores)
         refine(levels[depth], s, heat, seed + depth)
         core, heat = s.core, 0.5
-        if depth == len(levels) - 1 and s.total[OVERLOAD] > _HOPE * cores:
+        if depth == len(levels) - 1 and s.over.sum() > _HOPE * cores:
             break
         if depth:
             core = core[labels[depth - 1]]
@@ -219,11 +219,13 @@ def _row_synapses(problem: Problem) -> np.ndarray:
     return total[graph.end] - total[graph.begin]
 
 
-def best_mapping(problem: Problem, most: int, *, how: str, cores: int | None, seed: int) -> tuple[Found, list[Found]]:
+def best_mapping(
+    problem: Problem, most: int, *, how: str, cores: int | None, seed: int, few: bool = False
+) -> tuple[Found, list[Found]]:
     """The best mapping that the portfolio finds, and all of its members, layer order first.
 
     most: cores there are. how: "auto", "layers" or "hypergraph". cores: how many to use, at least. Better is what
-    keeps the limits, then what has less traffic, on at most a tenth more cores than the fewest.
+    keeps the limits, then what has less traffic, on at most a tenth more cores than the fewest; with `few` on no more.
     """
     spread = problem if cores is None else _spread(problem, cores)
     base = layer_order(spread, most)
@@ -257,11 +259,42 @@ def best_mapping(problem: Problem, most: int, *, how: str, cores: int | None, se
             )
     usable = [f for f in found if f.over <= 0] or [base]
     fewest = min(f.cores for f in usable)
-    allowed = [f for f in usable if f.cores <= fewest + fewest // 10]
+    allowed = [f for f in usable if f.cores <= fewest + (0 if few else fewest // 10)]
     chosen = min(allowed, key=lambda f: (f.traffic, f.cores))
     if how == "hypergraph" and (own := [f for f in allowed if f.method == "hypergraph"]):
         chosen = min(own, key=lambda f: (f.traffic, f.cores))
     return chosen, found
+
+
+# Utilisations to try for: mean over largest load of a core.
+_EVEN = (0.995, 0.99, 0.98, 0.97, 0.95, 0.92, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
+
+
+def balanced(problem: Problem, found: Found, load: np.ndarray, seed: int) -> Found:
+    """The mapping with the loads of its cores evened out as far as moves and swaps can under all limits.
+
+    load: (A,), of each atom. What counts is the utilisation, the mean over the largest load of a core: the criterion
+    of u-Ticket (Yin et al., arXiv:2302.06746).
+    """
+    own = replace(problem, graph=problem.graph._replace(load=load))
+    mean = load.sum() / found.cores
+    for even in _EVEN:
+        if utilisation(found, load) >= even:
+            return found
+        most = problem.limits.most.copy()
+        most[LOAD] = mean / even
+        tight = replace(own, limits=own.limits._replace(most=most))
+        s = placed(tight, found.core, found.cores)
+        refine(tight, s, 0.5, seed)
+        if s.over.sum() <= 0:
+            return _found(s, f"{found.method}, balanced")
+    return found
+
+
+def utilisation(found: Found, load: np.ndarray) -> float:
+    """Mean over largest load of a core."""
+    loads = np.bincount(found.core, weights=load, minlength=found.cores)
+    return float(loads.mean() / loads.max()) if loads.max() > 0 else 1.0
 
 
 def _core_counts(problem: Problem, base: Found, cores: int | None) -> list[int]:

@@ -98,6 +98,18 @@ class Problem:
     def neurons(self) -> int:
         return len(self.graph.atom_of)
 
+    def synapses(self, weight: np.ndarray | None = None) -> np.ndarray:
+        """Synapses into each atom, float64 (A,); each counted with the `weight` of its source, (N,), if given."""
+        graph = self.graph
+        order = np.argsort(graph.begin, kind="stable")  # entries lie in this order of rows, without gaps
+        count = graph.synapses if len(graph.synapses) else np.ones(len(graph.source), np.int32)
+        each = count if weight is None else count * weight[graph.source]
+        total = np.concatenate([[0.0], np.cumsum(each, dtype=np.float64)])
+        ends = np.cumsum((graph.end - graph.begin)[order])
+        row = np.empty(len(order))
+        row[order] = np.diff(total[np.concatenate([[0], ends])])
+        return np.bincount(np.repeat(np.arange(self.atoms), np.diff(graph.row_ptr)), weights=row, minlength=self.atoms)
+
     def core_of(self, core: np.ndarray) -> np.ndarray:
         """Core of each neuron, int32 (N,), -1 for inputs, from that of each atom."""
         atom_of = self.graph.atom_of

@@ -1,28 +1,34 @@
-"""Partition: which neurons share a core, under all limits of a core and with little traffic between them."""
+"""Partition: which neurons share a core, under all limits of a core and with little traffic between them.
+
+What is wanted decides how many cores are used. For few cores, or little traffic, as few as suffice. For short steps
+numbers of cores are tried, each twice the one before, with the work of a step spread evenly over them; the shortest
+step counts, by the serial sum of :mod:`snnc.simulator.timing` at calibration rates.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from snnc.compilation import Compilation, Options
+from snnc.mapping import portfolio, problem, tiles
+from snnc.mapping.portfolio import Found
+from snnc.mapping.problem import Problem
 from snnc.network import Network
 from snnc.resources import usage
+from snnc.simulator import timing
 from snnc.target import Target
-
-if TYPE_CHECKING:
-    from snnc.mapping import portfolio
 
 
 def run(c: Compilation) -> Compilation:
     """Assign every neuron of `c` to a core; the limits themselves are checked by a later pass."""
-    core_of, found, tried = partition(c.network, c.target, c.rates, c.options)
+    core_of, found, tried, even = partition(c.network, c.target, c.rates, c.options)
     log = {
         "method": found.method,
         "cores": found.cores,
         "traffic": found.traffic,
+        "utilisation": even,
         "tried": [{"method": f.method, "cores": f.cores, "traffic": f.traffic, "overload": f.over} for f in tried],
     }
     return replace(c, core_of=core_of, usage=usage(c.network, core_of, c.target)).found(partition=log)
@@ -30,15 +36,57 @@ def run(c: Compilation) -> Compilation:
 
 def partition(
     network: Network, target: Target, rates: np.ndarray, options: Options
-) -> tuple[np.ndarray, portfolio.Found, list[portfolio.Found]]:
-    """Core of each neuron, int32 (neurons,), -1 for inputs; how it was found, and all mappings that were tried.
+) -> tuple[np.ndarray, Found, list[Found], float]:
+    """Core of each neuron, int32 (neurons,), -1 for inputs; how it was found; all mappings that were tried.
 
-    rates: float64 (neurons,), spikes per step.
+    Last the utilisation: the mean over the largest number of synapses of a core. rates: float64 (neurons,), spikes
+    per step.
     """
-    from snnc.mapping import portfolio, problem, tiles  # numba: seconds to import, and a check does not need it
-
     task = problem.build(network, rates, target, tiles.cut(network, target))
-    found, tried = portfolio.best_mapping(
-        task, target.mesh.cores, how=options.map, cores=options.cores, seed=options.seed
+    found, tried = _best(task, target, options, options.cores)
+    if options.optimize == "latency" and found.over <= 0:
+        found, tried = _fastest(task, target, options, found, tried)
+    load = task.synapses()
+    if options.balance and found.over <= 0:
+        found = portfolio.balanced(task, found, load, options.seed)
+    even = portfolio.utilisation(found, load)
+    return portfolio.canonical(task.core_of(found.core)), found, tried, even
+
+
+def _best(task: Problem, target: Target, options: Options, cores: int | None) -> tuple[Found, list[Found]]:
+    return portfolio.best_mapping(
+        task, target.mesh.cores, how=options.map, cores=cores, seed=options.seed, few=options.optimize == "cores"
     )
-    return portfolio.canonical(task.core_of(found.core)), found, tried
+
+
+def _fastest(
+    task: Problem, target: Target, options: Options, found: Found, tried: list[Found]
+) -> tuple[Found, list[Found]]:
+    """The mapping with the shortest step, and all that were tried."""
+    work = _work(task, target)
+    candidates, cores = [found], found.cores
+    while cores < min(target.mesh.cores, task.atoms):
+        cores = min(2 * cores, target.mesh.cores, task.atoms)
+        more, others = _best(task, target, options, cores)
+        tried = [*tried, *others]
+        if more.over <= 0:
+            candidates.append(portfolio.balanced(task, more, work, options.seed))
+    return min(candidates, key=lambda f: _step_ns(f, work, target)), tried
+
+
+def _work(task: Problem, target: Target) -> np.ndarray:
+    """Nanoseconds that each atom takes of a step, on average, (A,): its synapses, neurons and spikes."""
+    cost, graph = target.timing, task.graph
+    fired = np.add.reduceat(graph.rate[graph.members], graph.member_ptr[:-1])
+    return np.asarray(
+        task.synapses(graph.rate) * cost.synop_ns.value
+        + np.diff(graph.member_ptr) * cost.neuron_active_ns.value
+        + fired * cost.spike_ns.value
+    )
+
+
+def _step_ns(found: Found, work: np.ndarray, target: Target) -> float:
+    """Length of an average step without its longest route, which only placement knows."""
+    tiles_used = -(-found.cores // target.mesh.cores_per_tile.value)
+    busy = np.bincount(found.core, weights=work, minlength=found.cores).max()
+    return float(busy) + timing.barrier_ns(target.timing, target.mesh, tiles_used)

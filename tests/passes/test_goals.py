@@ -1,0 +1,76 @@
+"""What a mapping is made for: few cores, little traffic, short steps, even loads; never beyond a limit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from core_counts import count
+from small_chips import chip
+
+from snnc.compilation import Options
+from snnc.mapping import portfolio, problem, state
+from snnc.network import Network
+from snnc.passes import partition
+from snnc.resources import usage
+from snnc.target import Target
+from tests.passes.test_optimum import random_network
+
+
+def mapped(network: Network, rates: np.ndarray, target: Target, **options: object) -> tuple[np.ndarray, float]:
+    core_of, found, _, even = partition.partition(network, target, rates, Options(**options))
+    assert found.over == 0
+    assert not count(network, core_of, target).broken(target)
+    return core_of, even
+
+
+@pytest.fixture(scope="module")
+def net() -> tuple[Network, np.ndarray]:
+    return random_network(5, (40, 60, 30), 0.15)
+
+
+def test_balance_evens_out_synapses(net: tuple[Network, np.ndarray]) -> None:
+    target = chip(neurons=30)
+    plain, before = mapped(*net, target)
+    core_of, even = mapped(*net, target, balance=True)
+    assert core_of.max() == plain.max()
+    synapses = usage(net[0], core_of, target).effective.sum(axis=0)
+    assert even == pytest.approx(synapses.mean() / synapses.max())
+    assert even > max(before, 0.9)
+
+
+def test_short_steps_take_more_cores_with_less_work_each(net: tuple[Network, np.ndarray]) -> None:
+    network, rates = net
+    few, _ = mapped(network, rates, chip(), optimize="traffic")
+    fast, _ = mapped(network, rates, chip(), optimize="latency")
+    assert few.max() == 0
+    assert fast.max() > 0
+    busiest = [(rates @ usage(network, c, chip()).effective).max() for c in (few, fast)]
+    assert busiest[1] < busiest[0] / 2
+
+
+def test_as_many_cores_as_asked_for(net: tuple[Network, np.ndarray]) -> None:
+    assert mapped(*net, chip(), cores=5)[0].max() + 1 == 5
+    assert mapped(*net, chip(neurons=30), optimize="cores")[0].max() + 1 == -(-130 // 30)
+
+
+def test_the_state_of_the_search_is_what_the_mapping_uses() -> None:
+    """After hundreds of random moves every count and the cost are those that the finished mapping has."""
+    network, rates = random_network(7, (30, 40, 20), 0.2, loop=0.1)
+    target = chip(neurons=40)
+    task = problem.build(network, rates, target, {})
+    rng = np.random.default_rng(0)
+    s = portfolio.placed(task, rng.integers(0, 4, task.atoms), 4)
+    for atom, core in zip(rng.integers(0, task.atoms, 300), rng.integers(0, 4, 300), strict=True):
+        state.move(task.graph, task.limits, s, int(atom), int(core))
+    used, own = usage(network, task.core_of(s.core), target), task.core_of(s.core)
+    for k, name in enumerate(("neurons", "in_axons", "out_axons", "synapse_bits", "neuron_groups")):
+        assert np.array_equal(s.used[:, k], getattr(used, name)), name
+    flows = count(network, own, target).flows(own, rates)
+    assert s.total[state.COST] == pytest.approx(flows.sum())
+    over = sum(np.maximum(0, s.used[:, k] / task.limits.most[k] - 1).sum() for k in range(5))
+    assert s.total[state.OVERLOAD] == pytest.approx(over)
+
+
+def test_the_same_mapping_every_time(net: tuple[Network, np.ndarray]) -> None:
+    first, second = (mapped(*net, chip(neurons=30), seed=3)[0] for _ in range(2))
+    assert np.array_equal(first, second)
