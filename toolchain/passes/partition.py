@@ -8,17 +8,19 @@ step counts, by the serial sum of :mod:`snnc.simulator.timing` at calibration ra
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from snnc.compilation import Compilation, Options
-from snnc.mapping import portfolio, problem, tiles
-from snnc.mapping.portfolio import Found
-from snnc.mapping.problem import Problem
 from snnc.network import Network
 from snnc.resources import usage
 from snnc.simulator import timing
 from snnc.target import Target
+
+if TYPE_CHECKING:
+    from snnc.mapping.portfolio import Found
+    from snnc.mapping.problem import Problem
 
 
 def run(c: Compilation) -> Compilation:
@@ -42,6 +44,8 @@ def partition(
     Last the utilisation: the mean over the largest number of synapses of a core. rates: float64 (neurons,), spikes
     per step.
     """
+    from snnc.mapping import portfolio, problem, tiles  # numba: seconds to import, and a check does not need it
+
     task = problem.build(network, rates, target, tiles.cut(network, target))
     found, tried = _best(task, target, options, options.cores)
     if options.optimize == "latency" and found.over <= 0:
@@ -54,6 +58,8 @@ def partition(
 
 
 def _best(task: Problem, target: Target, options: Options, cores: int | None) -> tuple[Found, list[Found]]:
+    from snnc.mapping import portfolio
+
     return portfolio.best_mapping(
         task, target.mesh.cores, how=options.map, cores=cores, seed=options.seed, few=options.optimize == "cores"
     )
@@ -63,6 +69,8 @@ def _fastest(
     task: Problem, target: Target, options: Options, found: Found, tried: list[Found]
 ) -> tuple[Found, list[Found]]:
     """The mapping with the shortest step, and all that were tried."""
+    from snnc.mapping import portfolio
+
     work = _work(task, target)
     candidates, cores = [found], found.cores
     while cores < min(target.mesh.cores, task.atoms):
