@@ -68,6 +68,8 @@ class Compilation:
 
     source: the network as it was read. network: the current form of it. lowered: the float network that was
     quantised, None before.
+    kept: of layers of `network` that lost neurons, where those that are left were in the layer as it was read, flat
+    and ascending; lowered_kept: the same of `lowered`.
     samples: calibration data, or None. run: the quantised network on them (on random spikes without), None
     before profile. core_of, site_of: as in :class:`snnc.image.Mapping`, None before partition and place;
     usage: of the cores under `core_of`.
@@ -79,6 +81,8 @@ class Compilation:
     options: Options = Options()
     samples: Samples | None = None
     lowered: Network | None = None
+    kept: Mapping[str, np.ndarray] = field(default_factory=dict)
+    lowered_kept: Mapping[str, np.ndarray] = field(default_factory=dict)
     run: Run | None = None
     core_of: np.ndarray | None = None
     usage: Usage | None = None
@@ -90,6 +94,15 @@ class Compilation:
         """Spikes per step of each neuron, float64 (neurons,); after profile."""
         assert self.run is not None
         return self.run.spikes.mean(axis=0) / self.run.steps
+
+    def places(self, name: str, *, lowered: bool = False) -> np.ndarray:
+        """Where the neurons of a layer of `network` were in that layer of `source`, or of `lowered`; flat, ascending.
+
+        With these places a float network and the integer one, which may have lost neurons, are compared.
+        """
+        kept = self.kept.get(name, np.arange(self.network[name].size))
+        before = self.lowered_kept.get(name)
+        return np.searchsorted(before, kept) if lowered and before is not None else kept
 
     def found(self, **entries: Any) -> Compilation:
         """The same state with more in the log."""

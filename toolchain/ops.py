@@ -284,7 +284,7 @@ def constant(chain: Sequence[Op], shape: Shape) -> np.ndarray:
 LARGEST = 1 << 25
 
 
-def synapses(op: Conv2d, shape: Shape) -> int:
+def most_synapses(op: Conv2d, shape: Shape) -> int:
     """At most so many weights has the matrix of a convolution on an input of `shape`."""
     return op.taps * math.prod(op.output_shape(shape)[1:])
 
@@ -303,16 +303,39 @@ def count(op: Weighted | Conv1d, shape: Shape) -> int:
     return int(inside[0] @ np.count_nonzero(op.weight, axis=(0, 1)) @ inside[1])
 
 
+def input_channels(op: Conv2d) -> np.ndarray:
+    """Which input channels each output channel reads, (out, in channels / groups)."""
+    channels = op.weight.shape[1]
+    group = np.arange(op.weight.shape[0]) // (op.weight.shape[0] // op.groups)
+    return group[:, None] * channels + np.arange(channels)
+
+
+def apply(op: Weighted, x: np.ndarray, shape: Shape) -> np.ndarray:
+    """What the op makes of one input (inputs,) of `shape`, without its bias: (outputs,), of the common type."""
+    if isinstance(op, Linear):
+        return np.asarray(op.weight @ x)
+    out, rows, columns = op.output_shape(shape)
+    (top, left), (down, across), (far_down, far_across) = op.padding, op.stride, op.dilation
+    image = np.pad(x.reshape(shape), ((0, 0), (top, top), (left, left)))
+    weight = op.weight.reshape(op.groups, out // op.groups, *op.weight.shape[1:])
+    y = np.zeros((op.groups, out // op.groups, rows * columns), np.result_type(weight, image))
+    for i, j in np.ndindex(weight.shape[3:]):
+        i0, j0 = i * far_down, j * far_across
+        seen = image[:, i0 : i0 + (rows - 1) * down + 1 : down, j0 : j0 + (columns - 1) * across + 1 : across]
+        y += weight[..., i, j] @ seen.reshape(op.groups, -1, rows * columns)
+    return y.ravel()
+
+
 def small_matrix(op: Stateless, shape: Shape) -> sparse.csr_array:
     """The matrix of an operation that is to be joined with others; InputError where a kernel has too large a one."""
     count = 0
     match op:
         case Conv2d():
-            count = synapses(op, shape)
+            count = most_synapses(op, shape)
         case Conv1d():
-            count = synapses(op.as_conv2d(), (shape[0], 1, shape[1]))
+            count = most_synapses(op.as_conv2d(), (shape[0], 1, shape[1]))
         case Pool2d():
-            count = synapses(op.as_conv(shape[0]), shape)
+            count = most_synapses(op.as_conv(shape[0]), shape)
     if count > LARGEST:
         raise _too_many(count)
     return matrix(op, shape)
@@ -339,7 +362,7 @@ _AT_ONCE = 1 << 20
 
 def _conv_matrix(op: Conv2d, shape: Shape) -> sparse.csr_array:
     out = op.weight.shape[0]
-    blocks = min(out, -(-synapses(op, shape) // _AT_ONCE)) or 1
+    blocks = min(out, -(-most_synapses(op, shape) // _AT_ONCE)) or 1
     ends = np.linspace(0, out, blocks + 1).astype(int)
     parts = [_conv_rows(op, shape, slice(a, b)) for a, b in pairwise(ends.tolist())]
     return parts[0] if len(parts) == 1 else sparse.vstack(parts, format="csr")

@@ -17,7 +17,20 @@ from snnc.dump import Folder
 from snnc.errors import DoesNotFit, UsageError
 from snnc.image import Image, Mapping
 from snnc.network import Network
-from snnc.passes import approximate, bias, check, dissolve, lower, partition, place, profile, quantize, route, verify
+from snnc.passes import (
+    approximate,
+    bias,
+    check,
+    dissolve,
+    lower,
+    partition,
+    place,
+    profile,
+    quantize,
+    route,
+    trim,
+    verify,
+)
 from snnc.samples import Samples
 from snnc.target import Target
 from snnc.version import VERSION
@@ -32,7 +45,9 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("approximate", approximate.run),
     ("bias", bias.run),
     ("check", check.operations),
+    ("trim", trim.run),
     ("quantize", quantize.run),
+    ("retrim", trim.run),
     ("profile", profile.run),
     ("partition", partition.run),
     ("fit", check.capacity),

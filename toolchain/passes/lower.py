@@ -175,7 +175,7 @@ def _fuse_convolutions(first: Conv2d, shape: Shape, second: Conv2d, between: Sha
     weight, groups = composed
     bias = second.bias
     if first.bias is not None:  # and no padding, so that it arrives everywhere alike
-        inner = first.bias[_read(second)]
+        inner = first.bias[ops.input_channels(second)]
         through = (second.weight.sum(axis=(2, 3)) * inner).sum(axis=1)
         bias = through if bias is None else bias + through
     stride = (second.stride[0] * first.stride[0], second.stride[1] * first.stride[1])
@@ -197,13 +197,6 @@ def _padding_is_outside(first: Conv2d, shape: Shape, between: Shape, padding: tu
     return all(not padding[a] or between[1 + a] * first.stride[a] >= shape[1 + a] for a in (0, 1))
 
 
-def _read(op: Conv2d) -> np.ndarray:
-    """Which input channels each output channel reads, (out, in channels / groups)."""
-    channels = op.weight.shape[1]
-    group = np.arange(op.weight.shape[0]) // (op.weight.shape[0] // op.groups)
-    return group[:, None] * channels + np.arange(channels)
-
-
 def _composed(first: Conv2d, second: Conv2d) -> tuple[np.ndarray, int] | None:
     """Kernel and groups of `second` after `first`, where one of them is depthwise."""
     by_first = first.groups == first.weight.shape[0] and first.weight.shape[1] == 1
@@ -217,7 +210,9 @@ def _composed(first: Conv2d, second: Conv2d) -> tuple[np.ndarray, int] | None:
     if pairs * math.prod(size) > ops.LARGEST or pairs * math.prod(map(math.prod, kernels)) > 8 * ops.LARGEST:
         return None  # windows as large as images: a matrix knows where these end
     # Both as (out, channels, *kernel); a depthwise second has one channel, which stands for all.
-    windows, groups = (first.weight[_read(second), 0], second.groups) if by_first else (first.weight, first.groups)
+    windows, groups = first.weight, first.groups
+    if by_first:
+        windows, groups = first.weight[ops.input_channels(second), 0], second.groups
     taps = second.weight
     weight = np.zeros((*windows.shape[:2], *size))
     # Go through the smaller kernel, and add the larger one at once.

@@ -32,7 +32,7 @@ _logger = logging.getLogger(__name__)
 
 def run(c: Compilation) -> Compilation:
     """Quantise the lowered network of `c`; one that already is of integers is kept as it is."""
-    c = replace(c, lowered=c.network)
+    c = replace(c, lowered=c.network, lowered_kept=c.kept)
     if c.network.integer:
         return _kept(c)
     rules = Rules.of(c.target, c.options.bits, len(c.network.layers), several=c.options.scales == "auto")

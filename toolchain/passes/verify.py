@@ -4,7 +4,7 @@ The fast engine must equal the slow reference in every spike of every layer, and
 did before it was mapped; a difference would be a bug of ours. Spikes of each layer and the accuracy are compared with
 those of the float network as it was read, which covers lowering and quantisation together. Where the user asked for
 approximations, spikes are compared with the float network that has them, and that one with the one without: the drift
-of each layer's spikes, and of the accuracy. What is wrong with a layer is said by name
+of each layer's spikes, and of the accuracy. Neurons that were trimmed are left out of that. What is wrong with a layer is said by name
 (:mod:`snnc.quantization.diagnosis`).
 """
 
@@ -50,9 +50,9 @@ def run(c: Compilation) -> Compilation:
     found["mapped"] = _mapped(c, samples)
     read = nearest = None
     if not c.source.integer:
-        read = counts(c.source, fed(c.source, samples), _own(c))
+        read = _counts(c, samples, lowered=False)
         changed = bool(c.log["approximate"]["layers"])
-        nearest = counts(c.lowered, fed(c.lowered, samples), _own(c)) if changed and c.lowered else read
+        nearest = _counts(c, samples, lowered=True) if changed else read
         found["layers"] = _layers(c, nearest, exact, ours)
         if changed:
             found["drift"] = _drift(c, samples, read, nearest)
@@ -78,6 +78,13 @@ def _mapped(c: Compilation, samples: Samples) -> dict[str, Any]:
 def _own(c: Compilation) -> list[str]:
     """Layers that the network had as it was read: some of the lowered ones are ours, and some of these were sums."""
     return [p.name for p in c.source.layers if p.name in c.network.rank]
+
+
+def _counts(c: Compilation, samples: Samples, *, lowered: bool) -> Counts:
+    """Spikes in floats, as they were read or as they were lowered, of the neurons that are left in the network."""
+    network = c.lowered if lowered and c.lowered is not None else c.source
+    found = counts(network, fed(network, samples), _own(c))
+    return {name: counted[:, c.places(name, lowered=lowered)] for name, counted in found.items()}
 
 
 def _accuracy(c: Compilation, samples: Samples, labels: np.ndarray, read: Counts | None) -> dict[str, Any]:
@@ -118,12 +125,15 @@ def _layers(c: Compilation, wanted: Counts, exact: Samples, ours: Mapping[str, n
         updates = counted.size * c.run.steps
         integer = int(c.run.spikes[:, _places(c.network, name)].sum())
         raster = rasters[name].astype(bool, copy=False)
+        raster = raster.reshape(*raster.shape[:2], -1)[:, :, c.places(name, lowered=True)]
         spikes = int(raster.sum())
         found[name] = {
             "rate_float": float(counted.sum()) / updates,
             "rate": integer / updates,
             "rate_error": float(integer / counted.sum() - 1) if counted.any() else None,
-            "misplaced": float(np.count_nonzero(raster ^ ours[name]) / spikes) if spikes else None,
+            "misplaced": float(np.count_nonzero(raster ^ ours[name].reshape(raster.shape)) / spikes)
+            if spikes
+            else None,
         }
     return found
 

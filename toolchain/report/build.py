@@ -144,7 +144,8 @@ def _layer(image: Image, index: int, population: Population, measured: _Measured
     ops = [p.op for p in incoming]
     possible = sum(math.prod(op.weight.shape) for op in ops)
     weights = sum(op.taps for op in ops)
-    note = {n["layer"]: n for n in _found(image.provenance, "quantize").get("layers", [])}.get(population.name)
+    note = _noted(image, "quantize", population)
+    trimmed = _noted(image, "trim", population)
     spiked = _found(image.provenance, "verify").get("layers", {}).get(population.name, {})
     start = network.offsets[population.name]
     cores = np.unique(image.mapping.core_of[start : start + population.size])
@@ -152,7 +153,7 @@ def _layer(image: Image, index: int, population: Population, measured: _Measured
     layer = Layer(
         name=population.name,
         neurons=population.size,
-        operation=" + ".join(_describe(op) for op in ops) or "input",
+        operation="input" if population.neuron == "input" else " + ".join(_describe(op) for op in ops) or "none",
         weights=weights,
         synapses=sum(pattern(network, p).nnz for p in incoming),
         sparsity=1 - weights / possible if possible else 0.0,
@@ -168,6 +169,8 @@ def _layer(image: Image, index: int, population: Population, measured: _Measured
         rate_float=spiked.get("rate_float"),
         rate_error=spiked.get("rate_error"),
         misplaced=spiked.get("misplaced"),
+        silent=trimmed["silent"] if trimmed else 0,
+        unread=trimmed["unread"] if trimmed else 0,
     )
     if measured is None:
         return layer
@@ -184,6 +187,12 @@ def _layer(image: Image, index: int, population: Population, measured: _Measured
         hops=_mean(counted.hops_x[:, index] + counted.hops_y[:, index]),
         energy_pj=cost.synapse_pj + cost.spike_pj + cost.hop_pj,
     )
+
+
+def _noted(image: Image, name: str, population: Population) -> dict[str, Any] | None:
+    """What the pass of that name found out about a layer."""
+    layers = image.provenance.get("passes", {}).get(name, {}).get("layers", [])
+    return next((note for note in layers if note["layer"] == population.name), None)
 
 
 def _describe(op: Weighted) -> str:

@@ -35,7 +35,8 @@ class Layer(msgspec.Struct, frozen=True):
     """One population. weights: stored once (a kernel counts once); synapses: after sharing over positions.
 
     sparsity: share of the possible weights that do not exist. rate: spikes per neuron and step.
-    formats: storage formats in use. synapse_bits: memory on all cores. clipped, rounded_to_zero: weights that were
+    formats: storage formats in use. synapse_bits: memory on all cores. silent, unread: neurons that were removed since
+    they never spike, or since nothing reads them. clipped, rounded_to_zero: weights that were
     larger than the grid, and that became zero. scales: how many its neurons have. On calibration data: rate_float, rate
     of the float network; rate_error, share by which the integer one has more spikes (fewer: negative); misplaced, steps
     in which a neuron spikes in one of them alone, over spikes of the float one.
@@ -54,6 +55,8 @@ class Layer(msgspec.Struct, frozen=True):
     cores: int
     formats: tuple[str, ...]
     synapse_bits: int
+    silent: int = 0
+    unread: int = 0
     rate: float | None = None
     spikes: float | None = None
     synops: float | None = None

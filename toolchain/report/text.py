@@ -36,6 +36,7 @@ def summary(report: Report) -> str:
             ),
         ),
     ]
+    lines += _trimmed(report)
     route = report.passes.get("route")
     if route:
         lines.append(
@@ -86,6 +87,16 @@ def _diagnoses(report: Report) -> list[str]:
     return [_row("warning" if k == 0 else "", line) for k, line in enumerate(lines)]
 
 
+def _trimmed(report: Report) -> list[str]:
+    """What was removed because it could change nothing."""
+    trim = report.passes.get("trim")
+    if not trim or not (trim["neurons"] or trim["synapses"]):
+        return []
+    silent, unread = (sum(layer[why] for layer in trim["layers"]) for why in ("silent", "unread"))
+    removed = f"removed {trim['neurons']:,} dead neurons ({trim['synapses']:,} synapses)"
+    return [_row("trimmed", removed, *([f"{silent:,} silent, {unread:,} unread"] if trim["neurons"] else []))]
+
+
 def _drift(report: Report) -> list[str]:
     """What was approximated when asked, and what that did to the float network."""
     changed = report.passes.get("approximate", {}).get("layers", [])
@@ -108,6 +119,7 @@ def versus(this: Side, dense: Side) -> list[str]:
     rows = [f"{'':{LABEL}}{'ticket':>14}{'dense':>14}{'saved':>10}"]
     for label, name, form in (
         ("cores", "cores", _count),
+        ("neurons", "neurons", _count),
         ("weights", "weights", _count),
         ("memory", "synapse_bits", memory),
         ("SynOps", "synops", _count),

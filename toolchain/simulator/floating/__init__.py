@@ -92,7 +92,7 @@ def _groups(network: Network) -> Iterator[list[str]]:
     """Populations that depend on each other through loops, each set in network order, the sets in forward order."""
     rank = network.rank
     size = len(rank)
-    ends = np.array([(rank[p.pre], rank[p.post]) for p in network.projections]).reshape(-1, 2)
+    ends = np.array([(rank[p.pre], rank[p.post]) for p in network.projections], np.int64).reshape(-1, 2)
     links = sparse.coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(size, size))
     count, member = sparse.csgraph.connected_components(links, connection="strong")
     order: TopologicalSorter[int] = TopologicalSorter({int(k): () for k in range(count)})

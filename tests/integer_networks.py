@@ -1,4 +1,4 @@
-"""Random integer networks, data and images for the tests of the simulator."""
+"""Random integer networks, data and images for tests."""
 
 from __future__ import annotations
 
