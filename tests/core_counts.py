@@ -53,6 +53,7 @@ def count(network: Network, core_of: np.ndarray, target: Target) -> Counts:
     cores, offsets = int(core_of.max()) + 1, network.offsets
     matrices = [ops.matrix(p.op, network[p.pre].shape) for p in network.projections]
     widths = [weight_bits(m.data, target.synapse) for m in matrices]
+    more = [_delay_bits(w, target.synapse) + target.synapse.tag_bits.value for w in _waits(network, matrices)]
     order = np.argsort(core_of, kind="stable")
     ends = np.searchsorted(core_of[order], np.arange(cores + 1))
     bits = np.zeros(cores, np.int64)
@@ -60,7 +61,7 @@ def count(network: Network, core_of: np.ndarray, target: Target) -> Counts:
     for core in range(cores):
         members = order[ends[core] : ends[core + 1]]  # ascending
         sources = [np.zeros(0, np.int64)]
-        for projection, matrix, width in zip(network.projections, matrices, widths, strict=True):
+        for projection, matrix, width, other in zip(network.projections, matrices, widths, more, strict=True):
             start = offsets[projection.post]
             a, b = np.searchsorted(members, (start, start + network[projection.post].size))
             part = matrix[members[a:b] - start] if b > a else None
@@ -71,7 +72,7 @@ def count(network: Network, core_of: np.ndarray, target: Target) -> Counts:
             present, fans = np.unique(part.indices, return_counts=True)
             sources.append(present + offsets[projection.pre])
             full = isinstance(projection.op, ops.Linear) and matrix.nnz == math.prod(matrix.shape)
-            bits[core] += _bits(fans, int(b - a), len(members), width, full, lists, target.synapse)
+            bits[core] += _bits(fans, int(b - a), len(members), (width, other), full, lists, target.synapse)
         arriving.append(np.unique(np.concatenate(sources)))
     source = np.concatenate(arriving)
     sender = core_of[source]
@@ -96,15 +97,40 @@ def weight_bits(weights: np.ndarray, synapse: Synapse) -> int:
     return synapse.weight_bits.holding(1 if sign_and_magnitude <= 2 else sign_and_magnitude)  # one magnitude: a sign
 
 
+def _delay_bits(steps: int, synapse: Synapse) -> int:
+    return min(w for w in synapse.delay_bits.value if 2**w > steps)
+
+
+def _waits(network: Network, matrices: list[sparse.csr_array]) -> list[int]:
+    """Steps that each projection holds spikes back: its delay, and what it is ahead of the longest way to its end."""
+    place = {p.name: k for k, p in enumerate(network.populations)}
+    late = {p.name: 0 if p.neuron == "input" else -1 for p in network.populations}
+    links = [(p.pre, p.post) for p, m in zip(network.projections, matrices, strict=True) if m.nnz]
+    for _ in network.populations:  # as often as the longest way can be long
+        for pre, post in links:
+            if place[pre] < place[post]:
+                late[post] = max(late[post], late[pre] + 1)
+    return [
+        p.delay + (max(0, late[p.post] - late[p.pre] - (place[p.pre] < place[p.post])) if late[p.pre] >= 0 else 0)
+        for p in network.projections
+    ]
+
+
 def _bits(
-    fans: np.ndarray, width: int, neurons: int, weight: int, full: bool, lists: np.ndarray | None, synapse: Synapse
+    fans: np.ndarray,
+    width: int,
+    neurons: int,
+    parts: tuple[int, int],
+    full: bool,
+    lists: np.ndarray | None,
+    synapse: Synapse,
 ) -> int:
     """Memory of one projection in one core, in the smallest of the formats that the chip has.
 
     fans: synapses of each axon. width: neurons of the population in the core, of `neurons` in all. full: whether no
-    synapse is absent. lists: lengths of the lists that differ, None where none are shared.
+    synapse is absent. parts: bits of a weight, and of what else there is but an index. lists: lengths of the lists that differ, None where none are shared.
     """
-    more = synapse.delay_bits.value + synapse.tag_bits.value
+    weight, more = parts
     each = weight + more
     zero = weight if full or weight > 1 else synapse.weight_bits.holding(2)  # a sign cannot be zero
     index = synapse.index_bits.holding(max(1, math.ceil(math.log2(max(2, neurons)))))

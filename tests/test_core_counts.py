@@ -47,6 +47,15 @@ def test_inputs_outside_the_chip_send_and_use_nothing() -> None:
     assert counts.flows(core_of, np.ones(5)).tolist() == [[0, 1], [0, 0]]
 
 
+@pytest.mark.parametrize(("delay", "bits"), [(0, 8), (1, 11), (7, 11), (8, 12), (31, 13), (62, 14)])
+def test_delays_take_bits_of_each_synapse(delay: int, bits: int) -> None:
+    op = Linear(canonical(np.full((60, 1), 127, np.int16)))
+    network = two_layers(op, (1,), (60,))
+    network = replace(network, projections=(replace(network.projections[0], delay=delay),))
+    counts = core_counts.count(network, np.zeros(61, np.int32), with_formats("dense"))
+    assert list(counts.synapse_bits) == [-(-(60 * bits + 10) // 64) * 64]
+
+
 @pytest.mark.parametrize(
     ("form", "bits"),
     [

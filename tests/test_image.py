@@ -65,8 +65,8 @@ def test_a_changed_target_is_noticed(saved: Path) -> None:
 
 
 def test_a_newer_image_says_so(saved: Path) -> None:
-    rewrite(saved, "manifest.json", lambda data: data.replace(b'"version": 1', b'"version": 2'))
-    with pytest.raises(InputError, match="format version 2"):
+    rewrite(saved, "manifest.json", lambda data: data.replace(b'"version": 2', b'"version": 3'))
+    with pytest.raises(InputError, match="format version 3"):
         Image.load(saved)
 
 

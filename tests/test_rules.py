@@ -34,7 +34,7 @@ def emptied() -> Network:
 
 def delayed() -> Network:
     network = mlp()
-    return replace(network, projections=(replace(network.projections[0], delay=2), *network.projections[1:]))
+    return replace(network, projections=(replace(network.projections[0], delay=63), *network.projections[1:]))
 
 
 def two_inputs() -> Network:

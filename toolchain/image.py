@@ -29,7 +29,7 @@ from snnc.resources import Usage, usage
 from snnc.target import Target
 from snnc.traffic import Routes, routes
 
-VERSION = 1
+VERSION = 2
 # More than any chip's memory; a damaged or hostile file cannot make us allocate more.
 MAX_MEMBER_BYTES = 2 << 30
 MAX_TOTAL_BYTES = 8 << 30

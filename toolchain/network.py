@@ -239,13 +239,27 @@ class Network:
         late = self[projection.pre].semantics.output == "next"
         return projection.delay + int(late or self.backward(projection))
 
-    def depth(self, name: str) -> int:
-        """Synaptic layers on the longest forward path from an input to `name`."""
+    def held(self, projection: Projection) -> int:
+        """Steps that the synapses of a lowered projection hold a spike back on a chip that works as a pipeline.
+
+        There every projection takes a step: a population at depth k (:attr:`depths`) shows its spikes k steps late,
+        and a projection from depth j waits for the k - j - 1 steps more that others have taken; and for its delay.
+        """
+        waits = self.depths[projection.post] - self.depths[projection.pre] - 1 + int(self.backward(projection))
+        return projection.delay + max(0, waits if self.depths[projection.pre] >= 0 else 0)
+
+    @cached_property
+    def depths(self) -> Mapping[str, int]:
+        """Synaptic layers on the longest forward path from an input to each population of a lowered network.
+
+        -1 where no synapse leads there: such neurons can start whenever they are needed.
+        """
         depths: dict[str, int] = {}
         for population in self.populations:
-            forward = [p.pre for p in self.into(population.name) if not self.backward(p)]
-            depths[population.name] = 1 + max((depths[n] for n in forward), default=-1)
-        return depths[name]
+            forward = (p for p in self.into(population.name) if not self.backward(p) and p.op.taps)
+            default = 0 if population.neuron == "input" else -1
+            depths[population.name] = max((1 + depths[p.pre] for p in forward), default=default)
+        return depths
 
 
 def identical(a: Any, b: Any) -> bool:

@@ -85,6 +85,11 @@ def dense_bits(projection: Projection, bits: int, synapse: Synapse) -> int:
     return bits if bits > 1 or full else synapse.weight_bits.holding(2)
 
 
+def other_bits(network: Network, projection: Projection, synapse: Synapse) -> int:
+    """What a stored synapse has besides its weight, an index left out: delay and tag."""
+    return synapse.delay_bits.holding(network.held(projection).bit_length()) + synapse.tag_bits.value
+
+
 def axon_bits(count: np.ndarray, bits: int, synapse: Synapse) -> np.ndarray:
     """Memory of axons with `count` stored synapses of `bits` each, in bits, by the target's block formula."""
     block, header, word = synapse.block.value, synapse.header_bits.value, synapse.word_bits.value
@@ -98,7 +103,7 @@ def axon_bits(count: np.ndarray, bits: int, synapse: Synapse) -> np.ndarray:
 class Lists:
     """Synapse lists of one projection in one core.
 
-    bits, dense: of a weight, and of one in the dense format. counts: existing synapses of each axon, all positive.
+    bits, dense: of a synapse without an index, and of one in the dense format. counts: existing synapses of each axon, all positive.
     distinct: the same for each list that differs from the others by more than a shift of its targets; None where lists
     are not shared. width: neurons of the projection's population in the core.
     """
@@ -115,8 +120,6 @@ def projection_bits(lists: Lists, neurons: int, synapse: Synapse) -> tuple[int, 
 
     neurons: all neurons in the core, which an index must address.
     """
-    more = synapse.delay_bits.value + synapse.tag_bits.value
-    fixed = lists.bits + more
     index = synapse.index_bits.holding(max(1, (neurons - 1).bit_length()))
     sizes = {}
     for k, name in enumerate(FORMATS):
@@ -124,13 +127,13 @@ def projection_bits(lists: Lists, neurons: int, synapse: Synapse) -> tuple[int, 
             continue
         match name:
             case "dense":
-                sizes[k] = len(lists.counts) * int(axon_bits(np.array(lists.width), lists.dense + more, synapse))
+                sizes[k] = len(lists.counts) * int(axon_bits(np.array(lists.width), lists.dense, synapse))
             case "sparse":
-                sizes[k] = int(axon_bits(lists.counts, fixed + index, synapse).sum())
+                sizes[k] = int(axon_bits(lists.counts, lists.bits + index, synapse).sum())
             case "bitmap":
-                sizes[k] = int(bitmap_bits(lists.counts, lists.width, fixed, synapse).sum())
+                sizes[k] = int(bitmap_bits(lists.counts, lists.width, lists.bits, synapse).sum())
             case "kernel" if lists.distinct is not None:
-                sizes[k] = int(axon_bits(lists.distinct, fixed + index, synapse).sum())
+                sizes[k] = int(axon_bits(lists.distinct, lists.bits + index, synapse).sum())
     best = min(sizes, key=lambda k: (sizes[k], k))
     return sizes[best], best
 
@@ -206,10 +209,11 @@ def usage(network: Network, core_of: np.ndarray, target: Target) -> Usage:
         size, chosen = np.zeros(cores, np.int64), np.full(cores, -1, np.int8)
         bits = weight_bits(projection, target.synapse)
         dense = dense_bits(projection, bits, target.synapse)
+        other = other_bits(network, projection, target.synapse)
         for core in np.flatnonzero(np.diff(counts.indptr)):
             span = slice(counts.indptr[core], counts.indptr[core + 1])
             distinct = distinct_lists(matrix, np.flatnonzero(local == core)) if shared else None
-            lists = Lists(bits, dense, counts.data[span], int(width[core]), distinct)
+            lists = Lists(bits + other, dense + other, counts.data[span], int(width[core]), distinct)
             size[core], chosen[core] = projection_bits(lists, int(neurons[core]), target.synapse)
             if FORMATS[chosen[core]] == "dense":
                 visited.data[span] = width[core]

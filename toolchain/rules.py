@@ -227,15 +227,18 @@ def decay(network: Network, target: Target) -> Iterator[Violation]:
 
 
 def delay(network: Network, target: Target) -> Iterator[Violation]:
-    """Synapses have no extra delay."""
+    """Delays are no longer than synapses can store; what takes a short cut past layers waits for them, too."""
+    limit = target.synapse.delay_limit.value
     for projection in network.projections:
-        if projection.delay:
+        held = network.held(projection)
+        if held > limit:
+            past = f", {held - projection.delay} of these for layers that it passes" if held > projection.delay else ""
             yield Violation(
                 "delay",
                 f"projection '{projection.name}'",
-                f"it is delayed by {projection.delay} steps; the target's synapses store none",
-                "train without delays",
-                "synapse.delay_bits",
+                f"spikes wait {held:,} steps in it{past}; synapses of {target.name} store delays up to {limit}",
+                f"train with delays of at most {limit} steps",
+                "synapse.delay_limit",
             )
 
 

@@ -98,6 +98,8 @@ class Synapse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How synapses are stored: per source, blocks of up to `block` synapses, each block
     `n * (weight + delay + tag [+ index]) + header` bits rounded up to whole words of `word` bits.
 
+    delay_bits: 0 is the width of synapses without delay. delay_limit: most steps that a spike can be held back.
+
     weight_limit: largest magnitude of a weight after its exponent, in the unit of thresholds and biases.
     formats: those of :data:`snnc.resources.FORMATS` that the chip has.
     """
@@ -105,7 +107,8 @@ class Synapse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weight_bits: Widths
     weight_limit: Count
     index_bits: Widths
-    delay_bits: Count
+    delay_bits: Widths
+    delay_limit: Count
     tag_bits: Count
     block: Count
     header_bits: Count

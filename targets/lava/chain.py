@@ -15,7 +15,7 @@ import numpy as np
 
 from snnc.errors import InputError
 from snnc.network import Network, Population, Projection
-from snnc.ops import Conv2d, Linear
+from snnc.ops import Conv2d, Linear, canonical
 from snnc.simulator.common import input_of, integer_op, integer_params
 
 REGISTERS = {"threshold": (0, (1 << 17) - 1), "bias": (-(1 << 12), (1 << 12) - 1)}
@@ -24,18 +24,23 @@ REGISTERS = {"threshold": (0, (1 << 17) - 1), "bias": (-(1 << 12), (1 << 12) - 1
 UNIFORM = ("u_decay", "v_decay", "threshold")
 """Registers that a netx layer holds once for all its neurons."""
 
+MAX_DELAY = 62
+"""Steps; netx cuts longer delays."""
+
 
 @dataclass(frozen=True, eq=False)
 class Layer:
     """One block of netx: synapses and the neurons they drive.
 
     flatten: a convolution's output must be flattened in front of this layer.
+    delay: int64 of the shape of a dense layer's weights, or None where it is zero everywhere.
     bias: int64 of the population's shape, or None where it is zero everywhere.
     """
 
     population: Population
     op: Linear | Conv2d
     flatten: bool
+    delay: np.ndarray | None
     u_decay: int
     v_decay: int
     threshold: int
@@ -46,17 +51,16 @@ def chain(network: Network) -> tuple[Population, tuple[Layer, ...]]:
     """The input population and the layers behind it, in order.
 
     Raises InputError, naming layer, field and cure, for everything that netx cannot express or
-    Lava would compute differently: branches, recurrence, delays, several inputs, neurons of one
-    layer that differ in threshold or decay, registers and weights out of range.
+    Lava would compute differently: branches, recurrence, delays of convolutions, several inputs, neurons
+    of one layer that differ in threshold or decay, registers and weights out of range.
     """
     feed = input_of(network)
-    projections = _links(network, feed)
     layers: list[Layer] = []
     # A netx block is either (width, height, channels) or flat, whatever shape our population has.
     spatial = len(feed.shape) == 3
-    for projection in projections:
-        op = integer_op(projection)
-        where = f"layer '{projection.post}'"
+    for population, projections in zip(network.layers, _links(network, feed), strict=True):
+        where = f"layer '{population.name}'"
+        op, delay = _joined(projections, where)
         if isinstance(op, Conv2d) and not spatial:
             raise InputError(
                 "a convolution cannot follow a dense layer in netx, whose dense layers are flat",
@@ -65,13 +69,13 @@ def chain(network: Network) -> tuple[Population, tuple[Layer, ...]]:
             )
         _check_weights(op, where)
         flatten = isinstance(op, Linear) and spatial
-        layers.append(_layer(network[projection.post], op, flatten, where))
+        layers.append(_layer(population, op, flatten, delay, where))
         spatial = isinstance(op, Conv2d)
     return feed, tuple(layers)
 
 
-def _links(network: Network, feed: Population) -> tuple[Projection, ...]:
-    """The one projection into each layer, in order; InputError unless they form a chain."""
+def _links(network: Network, feed: Population) -> tuple[tuple[Projection, ...], ...]:
+    """The projections into each layer, in order, all from the one before; InputError unless they form a chain."""
     order = {p.name: k for k, p in enumerate(network.populations)}
     for projection in network.projections:
         where = f"projection '{projection.name}'"
@@ -81,31 +85,56 @@ def _links(network: Network, feed: Population) -> tuple[Projection, ...]:
                 where=where,
                 fix="run it with snnc simulate",
             )
-        if projection.delay:
+        if projection.delay > MAX_DELAY:
             raise InputError(
-                f"it has a delay of {projection.delay} steps; delays are not exported",
+                f"it has a delay of {projection.delay} steps; netx cuts delays to {MAX_DELAY}",
                 where=where,
-                fix="train without delays, or run it with snnc simulate",
+                fix="train with shorter delays, or run it with snnc simulate",
             )
-    links: list[Projection] = []
+    links: list[tuple[Projection, ...]] = []
     previous = feed.name
     for layer in network.layers:
         into = network.into(layer.name)
-        if len(into) != 1 or into[0].pre != previous:
+        if {p.pre for p in into} != {previous}:
             sources = ", ".join(f"'{p.pre}'" for p in into) or "nothing"
             raise InputError(
                 f"netx runs chains: this layer must be fed by '{previous}' alone, it is fed by {sources}",
                 where=f"layer '{layer.name}'",
                 fix="run it with snnc simulate",
             )
-        links.append(into[0])
+        links.append(into)
         previous = layer.name
     if not links:
         raise InputError("the network has no layers besides its input", where=network.name)
     return tuple(links)
 
 
-def _layer(population: Population, op: Linear | Conv2d, flatten: bool, where: str) -> Layer:
+def _joined(projections: tuple[Projection, ...], where: str) -> tuple[Linear | Conv2d, np.ndarray | None]:
+    """Parallel projections as one operation, and the delay of each of its synapses."""
+    op = integer_op(projections[0])
+    if len(projections) == 1 and not projections[0].delay:
+        return op, None
+    parts = [(integer_op(p), p.delay) for p in projections]
+    dense = [(part.weight, delay) for part, delay in parts if isinstance(part, Linear)]
+    if len(dense) < len(parts):
+        raise InputError(
+            "delays of convolutions, and several of them side by side, are not exported: netx ignores such delays",
+            where=where,
+            fix="run it with snnc simulate",
+        )
+    weight, delay = sum(w for w, _ in dense), np.zeros(op.weight.shape, np.int64)
+    if weight.nnz < sum(w.nnz for w, _ in dense):
+        raise InputError(
+            "two synapses join the same two neurons with different delays; netx has one",
+            where=where,
+            fix="run it with snnc simulate",
+        )
+    for part, steps in dense:
+        delay[part.nonzero()] = steps
+    return Linear(canonical(weight)), delay if delay.any() else None
+
+
+def _layer(population: Population, op: Linear | Conv2d, flatten: bool, delay: np.ndarray | None, where: str) -> Layer:
     params = integer_params(population)
     for name, (low, high) in REGISTERS.items():
         value = params[name]
@@ -125,7 +154,7 @@ def _layer(population: Population, op: Linear | Conv2d, flatten: bool, where: st
             )
     bias = params["bias"].reshape(population.shape) if params["bias"].any() else None
     u_decay, v_decay, threshold = (int(params[name][0]) for name in UNIFORM)
-    return Layer(population, op, flatten, u_decay, v_decay, threshold, bias)
+    return Layer(population, op, flatten, delay, u_decay, v_decay, threshold, bias)
 
 
 def _check_weights(op: Linear | Conv2d, where: str) -> None:

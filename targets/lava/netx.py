@@ -76,6 +76,8 @@ def _write(blocks: _Blocks, layer: Layer) -> None:
         _scalars(group, inFeatures=weight.shape[1], outFeatures=weight.shape[0])
     # netx stores pruned weights as zeros; compression gives their space back.
     group.create_dataset("weight", data=weight.astype(np.int16), compression="gzip", shuffle=True)
+    if layer.delay is not None:
+        group.create_dataset("delay", data=layer.delay, compression="gzip", shuffle=True)
     if layer.bias is not None:
         group["bias"] = _bias(op, layer.bias).astype(np.int32)
     neuron = group.create_group("neuron")

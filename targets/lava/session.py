@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -44,7 +45,8 @@ def run(
 ) -> dict[str, np.ndarray]:
     """Spikes of every layer as Lava's bit-accurate ``fixed_pt`` simulation fires them.
 
-    network: after quantisation, a chain. samples: run back to back with a reset in between.
+    network: after quantisation, a chain. samples: run back to back with a reset in between, which does not reach
+    spikes that are under way: with delays, each sample is a run of its own.
     timeout: seconds for the whole run. sparse: use Lava's Sparse process instead of Dense for
     dense layers. progress: called with (steps done, steps in all).
 
@@ -60,7 +62,6 @@ def run(
     with tempfile.TemporaryDirectory(prefix="snnc-lava-") as name:
         folder = Path(name)
         export(network, folder / "network.net", samples.steps)
-        np.save(folder / "spikes.npy", samples.spikes.reshape(-1, *feed.shape))
         request = {
             "net": str(folder / "network.net"),
             "spikes": str(folder / "spikes.npy"),
@@ -68,16 +69,40 @@ def run(
             "sparse": sparse,
             "folder": str(folder),
         }
-        _converse(interpreter, request, timeout, progress or (lambda done, total: None))
-        rasters = [np.load(folder / f"{k}.npy") for k in range(1, len(layers) + 1)]
+        apart = 1 if any(layer.delay is not None for layer in layers) else len(samples)
+        end = time.monotonic() + timeout
+        parts: list[list[np.ndarray]] = []
+        for start in range(0, len(samples), apart):
+            block = samples.spikes[start : start + apart]
+            np.save(folder / "spikes.npy", block.reshape(-1, *feed.shape))
+            told = _share(progress, start // apart, len(samples) // apart)
+            # A limit that makes no sense is refused there; one that is over is not one of these.
+            left = timeout if not start else max(1e-3, end - time.monotonic())
+            _converse(interpreter, request, left, told, allowed=timeout)
+            parts.append([np.load(folder / f"{k}.npy") for k in range(1, len(layers) + 1)])
     return {
-        layer.population.name: raster.reshape(len(samples), samples.steps, *layer.population.shape)
-        for layer, raster in zip(layers, rasters, strict=True)
+        layer.population.name: np.concatenate(rasters).reshape(len(samples), samples.steps, *layer.population.shape)
+        for layer, rasters in zip(layers, zip(*parts, strict=True), strict=True)
     }
 
 
-def _converse(interpreter: Path, request: dict[str, Any], timeout: float, progress: Callable[[int, int], None]) -> None:
-    """Send `request` to a new worker and follow its answers to the end; see worker.py for both."""
+def _share(progress: Callable[[int, int], None] | None, run: int, runs: int) -> Callable[[int, int], None]:
+    """Progress of one of several equal runs as that of all."""
+    return lambda done, total: progress(run * total + done, runs * total) if progress else None
+
+
+def _converse(
+    interpreter: Path,
+    request: dict[str, Any],
+    timeout: float,
+    progress: Callable[[int, int], None],
+    *,
+    allowed: float,
+) -> None:
+    """Send `request` to a new worker and follow its answers to the end; see worker.py for both.
+
+    timeout: of what the user `allowed`, the seconds that are left.
+    """
     if not 0 < timeout <= threading.TIMEOUT_MAX:
         raise UsageError(f"the time limit must be a positive, finite number of seconds, got {timeout}")
     last: dict[str, Any] = {}
@@ -101,7 +126,7 @@ def _converse(interpreter: Path, request: dict[str, Any], timeout: float, progre
             over.set()
             timer.cancel()
         if late.is_set():
-            raise UsageError(f"Lava did not finish within {timeout:g} s", fix="allow more time, or run fewer samples")
+            raise UsageError(f"Lava did not finish within {allowed:g} s", fix="allow more time, or run fewer samples")
         if "seconds" not in last:
             log.seek(0)
             raise _failure(last, log.read())

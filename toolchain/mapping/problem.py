@@ -17,8 +17,8 @@ import numpy as np
 from scipy import sparse
 
 from snnc import ops
-from snnc.network import Network, Projection
-from snnc.resources import FORMATS, axon_bits, dense_bits, distinct_lists, parameter_groups, weight_bits
+from snnc.network import Network
+from snnc.resources import FORMATS, axon_bits, dense_bits, distinct_lists, other_bits, parameter_groups, weight_bits
 from snnc.target import Synapse, Target
 
 # Index widths a target may have; the last column of the tables is storage without an index.
@@ -179,7 +179,8 @@ class _Rows:
             if post.name in tiles:
                 tile = first - first.min()
                 self.shares[q] = "kernel" in formats and isinstance(projection.op, ops.Conv2d)
-                shared.append(_shared_bits(projection, matrix, tile, target.synapse) if self.shares[q] else None)
+                each = weight_bits(projection, target.synapse) + other_bits(network, projection, target.synapse)
+                shared.append(_shared_bits(each, matrix, tile, target.synapse) if self.shares[q] else None)
                 member = sparse.csr_array(
                     (np.ones(post.size, np.int32), (tile, np.arange(post.size))), (int(tile.max()) + 1, post.size)
                 )
@@ -213,14 +214,13 @@ class _Rows:
             )
 
 
-def _shared_bits(projection: Projection, matrix: sparse.csr_array, tile: np.ndarray, synapse: Synapse) -> np.ndarray:
-    """Bits of the shared lists of each tile, int64 (tiles, 8), by index width."""
-    fixed = weight_bits(projection, synapse) + synapse.delay_bits.value + synapse.tag_bits.value
+def _shared_bits(bits: int, matrix: sparse.csr_array, tile: np.ndarray, synapse: Synapse) -> np.ndarray:
+    """Bits of the shared lists of each tile, int64 (tiles, 8), by index width. bits: of a synapse without one."""
     result = np.zeros((int(tile.max()) + 1, WIDTHS + 1), np.int64)
     ptr, members = _grouped(tile, len(result))
     for t in range(len(result)):
         distinct = distinct_lists(matrix, members[ptr[t] : ptr[t + 1]])
-        result[t] = [axon_bits(distinct, fixed + w, synapse).sum() for w in _index_widths(synapse)]
+        result[t] = [axon_bits(distinct, bits + w, synapse).sum() for w in _index_widths(synapse)]
     return result
 
 
@@ -234,10 +234,10 @@ def limits(network: Network, target: Target, shares: np.ndarray) -> Limits:
     """What a core of the target has, in the form of the kernels."""
     core, synapse = target.core, target.synapse
     most = [getattr(core, n).value for n in ("neurons", "in_axons", "out_axons", "synapse_bits", "neuron_groups")]
-    more = synapse.delay_bits.value + synapse.tag_bits.value
+    other = [other_bits(network, p, synapse) for p in network.projections]
     weight = [weight_bits(p, synapse) for p in network.projections]
     dense = [dense_bits(p, bits, synapse) for p, bits in zip(network.projections, weight, strict=True)]
-    kinds, kind = np.unique(np.array([weight, dense], np.int64) + more, return_inverse=True)
+    kinds, kind = np.unique(np.array([weight, dense], np.int64) + np.array(other, np.int64), return_inverse=True)
     plain_kind, dense_kind = kind.reshape(2, -1).astype(np.int32)
     sizes = np.arange(min(2 * core.neurons.value, network.size) + 2)
     widths = _index_widths(synapse)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from integer_chains import LIF, chain, conv, dense, layer
 
+import snnc
 from snnc.errors import InputError, UsageError
 from snnc.network import Network, Population, Projection
 from snnc.targets.lava import export
@@ -65,6 +66,24 @@ def test_equal_networks_give_equal_bytes(tmp_path: Path) -> None:
     time.sleep(1.1)  # HDF5 counts times in whole seconds
     export(convolutional(bias=7), tmp_path / "b.net", 8)
     assert (tmp_path / "a.net").read_bytes() == (tmp_path / "b.net").read_bytes()
+
+
+def test_delays_come_back_as_they_were(tmp_path: Path) -> None:
+    """A number for each synapse; our reader makes a projection of each."""
+    first, second = mlp().projections
+    rows = np.arange(4) < 2
+    parts = [
+        replace(first, name=f"p1@{steps}", delay=steps, ops=(dense(first.op.weight.toarray() * chosen[:, None]),))
+        for steps, chosen in ((0, ~rows), (5, rows))
+    ]
+    network = replace(mlp(), projections=(*parts, second))
+    export(network, tmp_path / "a.net", 8)
+    with h5py.File(tmp_path / "a.net") as file:
+        assert np.array_equal(file["layer/1/delay"][()], (first.op.weight.toarray() != 0) * rows[:, None] * 5)
+    back = snnc.load(tmp_path / "a.net")
+    assert [(p.delay, p.op.weight.toarray().tolist()) for p in back.projections] == [
+        (p.delay, p.op.weight.toarray().tolist()) for p in network.projections
+    ]
 
 
 def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
@@ -143,10 +162,23 @@ REFUSED: dict[str, tuple[Network, str, str]] = {
         "projection 'loop'",
         "recurrent",
     ),
-    "delay": (
-        replace(mlp(), projections=(replace(mlp().projections[0], delay=2), mlp().projections[1])),
+    "delay-long": (
+        replace(mlp(), projections=(replace(mlp().projections[0], delay=63), mlp().projections[1])),
         "projection 'p1'",
-        "delay of 2 steps",
+        "delay of 63 steps; netx cuts",
+    ),
+    "delay-conv": (
+        replace(
+            convolutional(),
+            projections=(replace(convolutional().projections[0], delay=1), *convolutional().projections[1:]),
+        ),
+        "layer 'l1'",
+        "netx ignores such delays",
+    ),
+    "delay-twice": (
+        replace(mlp(), projections=(*mlp().projections, replace(mlp().projections[0], name="late", delay=2))),
+        "layer 'l1'",
+        "two synapses join the same two neurons",
     ),
     "two-inputs": (
         replace(mlp(), populations=(*mlp().populations, Population("in2", (3,), "input"))),

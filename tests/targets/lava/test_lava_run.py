@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -196,6 +197,18 @@ def wrapping(rng: Rng) -> Network:
     )
 
 
+def delayed(rng: Rng) -> Network:
+    """A delay of a whole layer, and delays that differ from synapse to synapse."""
+    made = mlp(rng)
+    first, second, third = made.projections
+    steps = rng.choice([0, 3, 7], second.op.weight.shape)
+    parts = tuple(
+        replace(second, name=f"p2@{k}", delay=int(k), ops=(dense(second.op.weight.toarray() * (steps == k)),))
+        for k in np.unique(steps)
+    )
+    return replace(made, projections=(replace(first, delay=2), *parts, third))
+
+
 CASES: dict[str, tuple[Build, float, int, bool]] = {
     # name: (network, input rate, steps, Lava's Sparse process)
     "mlp": (mlp, 0.2, 12, False),
@@ -221,6 +234,8 @@ CASES: dict[str, tuple[Build, float, int, bool]] = {
     "inhibitory": (inhibitory, 0.2, 10, False),
     "saturating": (saturating, 0.9, 6, False),
     "wrapping": (wrapping, 0.9, 14, False),
+    "delayed": (delayed, 0.2, 16, False),
+    "delayed-sparse": (delayed, 0.2, 16, True),
 }
 
 
@@ -229,7 +244,8 @@ def test_every_layer_equals_lava(case: str, lava: Path) -> None:
     build, rate, steps, sparse = CASES[case]
     rng = np.random.default_rng(sum(case.encode()))
     network = build(rng)
-    data = Samples(spikes(rng, 6, steps, network["in"].shape, rate))
+    # With delays every sample is a run of Lava of its own.
+    data = Samples(spikes(rng, 2 if build is delayed else 6, steps, network["in"].shape, rate))
     theirs = run(network, data, timeout=120, sparse=sparse)
     assert list(theirs) == [p.name for p in network.layers]
     ours = reference.simulate(network, data.spikes)
