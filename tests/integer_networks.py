@@ -44,7 +44,7 @@ def networks(draw: st.DrawFn) -> Network:
     """
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     limit = draw(st.sampled_from([1, 20, 127, 256, 4000, 32767]))
-    shape = draw(st.sampled_from([(5,), (1,), (2, 6, 5), (4, 4, 7)]))
+    shape = draw(st.sampled_from([(5,), (1,), (2, 6, 5), (4, 4, 7), (2, 9)]))
     populations, projections = [Population("in", shape, "input")], []
     for k in range(draw(st.integers(1, 3))):
         pre = populations[-1]
@@ -71,7 +71,8 @@ def _ops(draw: st.DrawFn, shape: Shape, rng: np.random.Generator, limit: int) ->
             rng, draw(st.integers(1, 12)), int(np.prod(shape)), limit, draw(st.sampled_from([0, 0.1, 0.5, 1]))
         )
     groups = draw(st.sampled_from([g for g in (1, 2, 4) if shape[0] % g == 0]))
-    kernel = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    line = len(shape) == 2
+    kernel = (1 if line else draw(st.integers(1, 3)), draw(st.integers(1, 3)))
     size = (groups * draw(st.integers(1, 2)), shape[0] // groups, *kernel)
     weight = rng.integers(-limit, limit + 1, size) * (rng.random(size) < draw(st.sampled_from([0, 0.3, 1])))
     # A dilation of 2 spans 5 at most, a padding of 1 makes room for it in 4 rows.
@@ -81,9 +82,13 @@ def _ops(draw: st.DrawFn, shape: Shape, rng: np.random.Generator, limit: int) ->
         if spread != (1, 1)
         else (draw(st.integers(0, 2)), draw(st.integers(0, 2)))
     )
-    op = Conv2d(weight.astype(np.int16), None, draw(st.sampled_from([(1, 1), (2, 1), (3, 2)])), padding, spread, groups)
-    fits = all(shape[1 + a] + 2 * padding[a] >= spread[a] * (kernel[a] - 1) + 1 for a in (0, 1))
-    return op if fits else Conv2d(op.weight[:, :, :1, :1], None, groups=groups)
+    if line:
+        padding = (0, padding[1])
+    stride = draw(st.sampled_from([(1, 1), (2, 1), (3, 2)]))
+    op = Conv2d(weight.astype(np.int16), None, stride, padding, spread, groups, line)
+    image = op.images(shape)[0] if line else shape
+    fits = all(image[1 + a] + 2 * padding[a] >= spread[a] * (kernel[a] - 1) + 1 for a in (0, 1))
+    return op if fits else Conv2d(op.weight[:, :, :1, :1], None, groups=groups, line=line)
 
 
 def _random_population(draw: st.DrawFn, rng: np.random.Generator, name: str, shape: Shape, limit: int) -> Population:

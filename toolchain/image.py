@@ -134,6 +134,7 @@ class _Op(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     padding: Pair = (0, 0)
     dilation: Pair = (1, 1)
     groups: int = 1
+    line: bool = False
 
 
 class _Population(msgspec.Struct, forbid_unknown_fields=True):
@@ -220,6 +221,7 @@ def _pack(network: Network, members: _Writer) -> _Network:
                 op.padding,
                 op.dilation,
                 op.groups,
+                op.line,
             )
         projections.append(_Projection(p.name, p.pre, p.post, packed, p.delay, p.bits))
     return _Network(network.name, network.dt, network.outputs, populations, projections)
@@ -281,7 +283,7 @@ def _restore(packed: _Network, arrays: dict[str, np.ndarray]) -> Network:
             rows, columns = p.op.shape
             op = Linear(_csr(parts, (rows, columns), p.name))
         elif p.op.kind == "conv2d":
-            op = Conv2d(parts["weight"], None, p.op.stride, p.op.padding, p.op.dilation, p.op.groups)
+            op = Conv2d(parts["weight"], None, p.op.stride, p.op.padding, p.op.dilation, p.op.groups, p.op.line)
         else:
             raise InputError(f"projection '{p.name}' has an unknown operation '{p.op.kind}'")
         projections.append(Projection(p.name, p.pre, p.post, (op,), p.delay, p.bits))

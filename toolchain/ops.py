@@ -24,6 +24,7 @@ from snnc.errors import InputError
 
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
+Image = tuple[int, int, int]
 
 
 def canonical(weight: Any) -> sparse.csr_array:
@@ -66,7 +67,8 @@ class Conv2d:
     """Cross-correlation as in torch.nn.Conv2d, zero padding.
 
     weight: (out channels, in channels / groups, rows, columns). bias: (out channels,) or None.
-    stride, padding, dilation: (rows, columns).
+    stride, padding, dilation: (rows, columns). line: input and output are (channels, columns), images of one row: the
+    form in which a one-dimensional convolution keeps its kernel.
     """
 
     weight: np.ndarray
@@ -75,15 +77,22 @@ class Conv2d:
     padding: Pair = (0, 0)
     dilation: Pair = (1, 1)
     groups: int = 1
+    line: bool = False
 
     def output_shape(self, shape: Shape) -> Shape:
         channels = self.weight.shape[1] * self.groups
-        if len(shape) != 3 or shape[0] != channels:
-            raise InputError(
-                f"a convolution over {channels} channels needs input (channels, rows, columns), got {shape}"
-            )
+        if len(shape) != (2 if self.line else 3) or shape[0] != channels:
+            wanted = "(channels, positions)" if self.line else "(channels, rows, columns)"
+            raise InputError(f"a convolution over {channels} channels needs input {wanted}, got {shape}")
+        image = self.images(shape)[1]
+        return (image[0], image[2]) if self.line else image
+
+    def images(self, shape: Shape) -> tuple[Image, Image]:
+        """Input and output as (channels, rows, columns)."""
+        rows, columns = (1, *shape[1:])[-2:]
         span = [self.dilation[a] * (self.weight.shape[2 + a] - 1) + 1 for a in (0, 1)]
-        return (self.weight.shape[0], *_positions(shape[1:], span, self.stride, self.padding))
+        places = _positions((rows, columns), span, self.stride, self.padding)
+        return (shape[0], rows, columns), (self.weight.shape[0], *places)
 
     @property
     def taps(self) -> int:
@@ -108,14 +117,12 @@ class Conv1d:
     def as_conv2d(self) -> Conv2d:
         """The same operation on images of one row."""
         weight = self.weight[:, :, None, :]
-        return Conv2d(weight, self.bias, (1, self.stride), (0, self.padding), (1, self.dilation), self.groups)
+        return Conv2d(
+            weight, self.bias, (1, self.stride), (0, self.padding), (1, self.dilation), self.groups, line=True
+        )
 
     def output_shape(self, shape: Shape) -> Shape:
-        channels = self.weight.shape[1] * self.groups
-        if len(shape) != 2 or shape[0] != channels:
-            raise InputError(f"a convolution over {channels} channels needs input (channels, positions), got {shape}")
-        out, _, positions = self.as_conv2d().output_shape((shape[0], 1, shape[1]))
-        return out, positions
+        return self.as_conv2d().output_shape(shape)
 
     @property
     def taps(self) -> int:
@@ -243,7 +250,7 @@ def matrix(op: Stateless, shape: Shape) -> sparse.csr_array:
         case Pool2d():
             return _conv_matrix(op.as_conv(shape[0]), shape)
         case Conv1d():
-            return _conv_matrix(op.as_conv2d(), (shape[0], 1, shape[1]))
+            return _conv_matrix(op.as_conv2d(), shape)
         case Conv2d():
             return _conv_matrix(op, shape)
 
@@ -294,12 +301,13 @@ def count(op: Weighted | Conv1d, shape: Shape) -> int:
     if isinstance(op, Linear):
         return op.taps
     if isinstance(op, Conv1d):
-        return count(op.as_conv2d(), (shape[0], 1, shape[1]))
+        return count(op.as_conv2d(), shape)
     inside = []
-    for axis, (size, places) in enumerate(zip(shape[1:], op.output_shape(shape)[1:], strict=True)):
-        tap = np.arange(op.weight.shape[2 + axis])[:, None] * op.dilation[axis] - op.padding[axis]
-        reads = tap + np.arange(places)[None, :] * op.stride[axis]
-        inside.append(np.sum((reads >= 0) & (reads < size), axis=1))
+    before, after = op.images(shape)
+    for axis in (1, 2):
+        tap = np.arange(op.weight.shape[1 + axis])[:, None] * op.dilation[axis - 1] - op.padding[axis - 1]
+        reads = tap + np.arange(after[axis])[None, :] * op.stride[axis - 1]
+        inside.append(np.sum((reads >= 0) & (reads < before[axis]), axis=1))
     return int(inside[0] @ np.count_nonzero(op.weight, axis=(0, 1)) @ inside[1])
 
 
@@ -314,9 +322,9 @@ def apply(op: Weighted, x: np.ndarray, shape: Shape) -> np.ndarray:
     """What the op makes of one input (inputs,) of `shape`, without its bias: (outputs,), of the common type."""
     if isinstance(op, Linear):
         return np.asarray(op.weight @ x)
-    out, rows, columns = op.output_shape(shape)
+    before, (out, rows, columns) = op.images(shape)
     (top, left), (down, across), (far_down, far_across) = op.padding, op.stride, op.dilation
-    image = np.pad(x.reshape(shape), ((0, 0), (top, top), (left, left)))
+    image = np.pad(x.reshape(before), ((0, 0), (top, top), (left, left)))
     weight = op.weight.reshape(op.groups, out // op.groups, *op.weight.shape[1:])
     y = np.zeros((op.groups, out // op.groups, rows * columns), np.result_type(weight, image))
     for i, j in np.ndindex(weight.shape[3:]):
@@ -333,7 +341,7 @@ def small_matrix(op: Stateless, shape: Shape) -> sparse.csr_array:
         case Conv2d():
             count = most_synapses(op, shape)
         case Conv1d():
-            count = most_synapses(op.as_conv2d(), (shape[0], 1, shape[1]))
+            count = most_synapses(op.as_conv2d(), shape)
         case Pool2d():
             count = most_synapses(op.as_conv(shape[0]), shape)
     if count > LARGEST:
@@ -370,8 +378,7 @@ def _conv_matrix(op: Conv2d, shape: Shape) -> sparse.csr_array:
 
 def _conv_rows(op: Conv2d, shape: Shape, chosen: slice) -> sparse.csr_array:
     """The rows of the matrix that belong to some of the output channels."""
-    channels, height, width = shape
-    out, rows, columns = op.output_shape(shape)
+    (channels, height, width), (out, rows, columns) = op.images(shape)
     o, c, i, j = np.nonzero(op.weight[chosen])  # the taps that exist
     values = op.weight[chosen][o, c, i, j]
     c = c + ((o + chosen.start) // (out // op.groups)) * op.weight.shape[1]

@@ -15,7 +15,7 @@ import numpy as np
 
 from snnc.errors import InputError
 from snnc.network import Network, Population, Projection
-from snnc.ops import Conv2d, Linear, canonical
+from snnc.ops import Conv2d, Linear, Shape, canonical
 from snnc.simulator.common import input_of, integer_op, integer_params
 
 REGISTERS = {"threshold": (0, (1 << 17) - 1), "bias": (-(1 << 12), (1 << 12) - 1)}
@@ -32,12 +32,14 @@ MAX_DELAY = 62
 class Layer:
     """One block of netx: synapses and the neurons they drive.
 
+    shape: what netx sees, (channels, rows, columns) behind a convolution, whatever the population's own shape.
     flatten: a convolution's output must be flattened in front of this layer.
     delay: int64 of the shape of a dense layer's weights, or None where it is zero everywhere.
-    bias: int64 of the population's shape, or None where it is zero everywhere.
+    bias: int64 of `shape`, or None where it is zero everywhere.
     """
 
     population: Population
+    shape: Shape
     op: Linear | Conv2d
     flatten: bool
     delay: np.ndarray | None
@@ -57,7 +59,7 @@ def chain(network: Network) -> tuple[Population, tuple[Layer, ...]]:
     feed = input_of(network)
     layers: list[Layer] = []
     # A netx block is either (width, height, channels) or flat, whatever shape our population has.
-    spatial = len(feed.shape) == 3
+    spatial = len(feed.shape) in (2, 3)
     for population, projections in zip(network.layers, _links(network, feed), strict=True):
         where = f"layer '{population.name}'"
         op, delay = _joined(projections, where)
@@ -69,7 +71,8 @@ def chain(network: Network) -> tuple[Population, tuple[Layer, ...]]:
             )
         _check_weights(op, where)
         flatten = isinstance(op, Linear) and spatial
-        layers.append(_layer(population, op, flatten, delay, where))
+        shape = op.images(network[projections[0].pre].shape)[1] if isinstance(op, Conv2d) else (population.size,)
+        layers.append(_layer(population, shape, op, flatten, delay, where))
         spatial = isinstance(op, Conv2d)
     return feed, tuple(layers)
 
@@ -134,7 +137,9 @@ def _joined(projections: tuple[Projection, ...], where: str) -> tuple[Linear | C
     return Linear(canonical(weight)), delay if delay.any() else None
 
 
-def _layer(population: Population, op: Linear | Conv2d, flatten: bool, delay: np.ndarray | None, where: str) -> Layer:
+def _layer(
+    population: Population, shape: Shape, op: Linear | Conv2d, flatten: bool, delay: np.ndarray | None, where: str
+) -> Layer:
     params = integer_params(population)
     for name, (low, high) in REGISTERS.items():
         value = params[name]
@@ -152,9 +157,9 @@ def _layer(population: Population, op: Linear | Conv2d, flatten: bool, delay: np
                 where=where,
                 fix=f"train with one {name} per layer" + (", and snnc compile --scales layer" * (name == "threshold")),
             )
-    bias = params["bias"].reshape(population.shape) if params["bias"].any() else None
+    bias = params["bias"].reshape(shape) if params["bias"].any() else None
     u_decay, v_decay, threshold = (int(params[name][0]) for name in UNIFORM)
-    return Layer(population, op, flatten, delay, u_decay, v_decay, threshold, bias)
+    return Layer(population, shape, op, flatten, delay, u_decay, v_decay, threshold, bias)
 
 
 def _check_weights(op: Linear | Conv2d, where: str) -> None:

@@ -35,12 +35,17 @@ def export(network: Network, path: Path, steps: int) -> None:
     # Creation times and creation order would make equal networks differ.
     with atomic(path) as temporary, h5py.File(temporary, "w", track_order=False) as file:
         blocks = _Blocks(file)
-        blocks.new("input", feed.shape)
+        blocks.new("input", frame(feed.shape))
         for layer in layers:
             if layer.flatten:
                 blocks.new("flatten", (layer.op.weight.shape[1],))
             _write(blocks, layer)
         _scalars(file.create_group("simulation"), Ts=1, tSample=steps)
+
+
+def frame(shape: Shape) -> Shape:
+    """Shape of a layer in a file: what lies in a line is an image of one row."""
+    return (shape[0], 1, shape[1]) if len(shape) == 2 else shape
 
 
 class _Blocks:
@@ -60,7 +65,7 @@ class _Blocks:
 def _write(blocks: _Blocks, layer: Layer) -> None:
     op = layer.op
     if isinstance(op, Conv2d):
-        group = blocks.new("conv", layer.population.shape)
+        group = blocks.new("conv", layer.shape)
         weight = op.weight
         _scalars(group, inChannels=weight.shape[1] * op.groups, outChannels=weight.shape[0], groups=op.groups)
         for name, pair in (

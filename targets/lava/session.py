@@ -21,7 +21,7 @@ from snnc.network import Network
 from snnc.samples import Samples
 from snnc.targets.lava import environment
 from snnc.targets.lava.chain import chain
-from snnc.targets.lava.netx import export
+from snnc.targets.lava.netx import export, frame
 
 WORKER = Path(__file__).parent / "worker" / "worker.py"
 
@@ -74,7 +74,7 @@ def run(
         parts: list[list[np.ndarray]] = []
         for start in range(0, len(samples), apart):
             block = samples.spikes[start : start + apart]
-            np.save(folder / "spikes.npy", block.reshape(-1, *feed.shape))
+            np.save(folder / "spikes.npy", block.reshape(-1, *frame(feed.shape)))
             told = _share(progress, start // apart, len(samples) // apart)
             # A limit that makes no sense is refused there; one that is over is not one of these.
             left = timeout if not start else max(1e-3, end - time.monotonic())

@@ -314,7 +314,7 @@ def _cut_population(population: Population, keep: np.ndarray, channels: set[int]
     if keep.all():
         return population
     shape: Shape = (int(keep.sum()),)
-    if len(population.shape) == 3 and channels == {population.shape[0]}:
+    if len(population.shape) > 1 and channels == {population.shape[0]}:
         places = math.prod(population.shape[1:])
         shape = (shape[0] // places, *population.shape[1:])
     params = {name: value.ravel()[keep].reshape(shape) for name, value in population.params.items()}

@@ -115,8 +115,8 @@ def flatten(network: Network, *, graded: bool = False) -> Tables:
             if isinstance(op, Conv2d) and op.weight.shape[0] == together[population.name] and not weighs:
                 start = sum(len(c) for c in channels)
                 channels.append(fans.add_conv(op))
-                out, *extent = op.output_shape(pre.shape)
-                rows.append([*head, 1, start, *pre.shape[1:], *extent, out, *op.stride, *op.padding])
+                (_, *places), (out, *extent) = op.images(pre.shape)
+                rows.append([*head, 1, start, *places, *extent, out, *op.stride, *op.padding])
             else:
                 expanded = Linear(matrix(op, pre.shape))
                 starts = fans.add_linear(expanded, orders[pre.name], orders[population.name])
@@ -212,7 +212,7 @@ def _bound(op: Linear | Conv2d, shape: tuple[int, ...]) -> np.ndarray:
     if isinstance(op, Linear):
         wide = op.weight.astype(np.int64)
         return np.stack([wide.maximum(0).sum(axis=1), -wide.minimum(0).sum(axis=1)])
-    _, rows, columns = op.output_shape(shape)
+    _, (_, rows, columns) = op.images(shape)
     taps = op.weight.astype(np.int64)
     sums = np.stack([np.maximum(taps, 0).sum(axis=(1, 2, 3)), -np.minimum(taps, 0).sum(axis=(1, 2, 3))])
     return np.repeat(sums, rows * columns, axis=1)

@@ -84,6 +84,17 @@ def dilated_conv(rng: Rng) -> Network:
     )
 
 
+def conv_line(rng: Rng) -> Network:
+    """Convolutions in one dimension, of images of one row."""
+    options = {"line": True, "padding": (0, 2), "stride": (1, 2)}
+    return chain(
+        (3, 20),
+        (conv(rng.integers(-100, 128, (4, 3, 1, 5)), **options), {"threshold": 200, "bias": np.arange(4)[:, None] * 9}),
+        (conv(rng.integers(-100, 128, (6, 2, 1, 3)), line=True, groups=2), {"threshold": 120}),
+        (dense(rng.integers(-100, 128, (7, 48))), {"threshold": 60}),
+    )
+
+
 def conv_neuron_bias(rng: Rng) -> Network:
     """A bias per neuron, as a convolution with folded padding may have."""
     return chain(
@@ -220,6 +231,7 @@ CASES: dict[str, tuple[Build, float, int, bool]] = {
     "mlp-few-levels-sparse": (mlp_few_levels, 0.2, 8, True),
     "conv-strided": (strided_conv, 0.2, 8, False),
     "conv-dilated": (dilated_conv, 0.2, 8, False),
+    "conv-line": (conv_line, 0.3, 10, False),
     "conv-neuron-bias": (conv_neuron_bias, 0.1, 8, False),
     "conv-dense": (conv_dense, 0.3, 10, False),
     "conv-dense-sparse": (conv_dense, 0.3, 10, True),

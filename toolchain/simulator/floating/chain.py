@@ -57,7 +57,7 @@ def _stage(op: Op, shape: Shape) -> _Stage:
         case Conv2d():
             return _Convolution(op, shape)
         case Conv1d():
-            return _Convolution(op.as_conv2d(), (shape[0], 1, shape[1]))
+            return _Convolution(op.as_conv2d(), shape)
         case Pool2d():
             return _Convolution(op.as_conv(shape[0]), shape)
         case Scale(scale):
@@ -113,14 +113,14 @@ class _Matrix(_Instant):
 
 class _Convolution(_Instant):
     def __init__(self, op: Conv2d, shape: Shape) -> None:
-        out, rows, columns = op.output_shape(shape)
+        image, (out, rows, columns) = op.images(shape)
         # Input channels of all groups in a row, then kernel positions, then the group's output channels.
         weight = op.weight.astype(np.float64).reshape(op.groups, out // op.groups, *op.weight.shape[1:])
         self._weight = np.ascontiguousarray(np.moveaxis(weight, 1, -1)).reshape(
-            shape[0], *op.weight.shape[2:], out // op.groups
+            image[0], *op.weight.shape[2:], out // op.groups
         )
         self._geometry = np.array(
-            [*shape, op.weight.shape[1], rows, columns, *op.stride, *op.padding, *op.dilation], np.int64
+            [*image, op.weight.shape[1], rows, columns, *op.stride, *op.padding, *op.dilation], np.int64
         )
         self._places, self._channels = rows * columns, out
 
