@@ -128,7 +128,8 @@ def _bits(
     """Memory of one projection in one core, in the smallest of the formats that the chip has.
 
     fans: synapses of each axon. width: neurons of the population in the core, of `neurons` in all. full: whether no
-    synapse is absent. parts: bits of a weight, and of what else there is but an index. lists: lengths of the lists that differ, None where none are shared.
+    synapse is absent. parts: bits of a weight, and of what else there is but an index. lists: lengths of the lists that
+    differ, None where none are shared.
     """
     weight, more = parts
     each = weight + more

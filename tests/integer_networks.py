@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,11 @@ def population(name: str, shape: Shape, **params: Any) -> Population:
     values = {"u_decay": 4096, "v_decay": 0, "threshold": 100, "bias": 0} | params
     full = {k: np.broadcast_to(np.asarray(v, np.int32), shape).copy() for k, v in values.items()}
     return Population(name, shape, "cuba_fixed", full)
+
+
+def read_out(name: str, shape: Shape, **params: Any) -> Population:
+    """A population that never spikes."""
+    return _read_out(population(name, shape, **params))
 
 
 def linear(rng: np.random.Generator, out: int, size: int, limit: int = 127, density: float = 0.5) -> Linear:
@@ -54,14 +60,25 @@ def networks(draw: st.DrawFn) -> Network:
         projections.append(
             Projection(f"forward{k}", pre.name, post.name, (op,), draw(st.sampled_from([0, 0, 0, 1, 3])))
         )
+    spiking = len(populations)
+    if draw(st.booleans()):  # a read-out, fed by one, and perhaps by others
+        pre, shape = populations[-1], draw(st.sampled_from([(3,), (2, 2, 2)]))
+        populations.append(_read_out(_random_population(draw, rng, "read", shape, limit)))
+        projections.append(Projection("read", pre.name, "read", (linear(rng, math.prod(shape), pre.size, limit),)))
     for k in range(draw(st.integers(0, 3))):
         # Any pair: a branch, a second path, the population itself, or back.
-        pre, post = draw(st.sampled_from(populations)), draw(st.sampled_from(populations[1:]))
+        pre, post = draw(st.sampled_from(populations[:spiking])), draw(st.sampled_from(populations[1:]))
         op = linear(rng, post.size, pre.size, limit, draw(st.sampled_from([0.1, 0.9])))
         projections.append(Projection(f"extra{k}", pre.name, post.name, (op,), draw(st.sampled_from([0, 0, 2]))))
     names = [p.name for p in populations]
     outputs = draw(st.sampled_from([(names[-1],), tuple(names[1:]), (names[1], names[0])]))
     return Network(tuple(populations), tuple(projections), outputs, 1e-3)
+
+
+def _read_out(population: Population) -> Population:
+    """The same without threshold: its membranes are read."""
+    params = {name: value for name, value in population.params.items() if name != "threshold"}
+    return Population(population.name, population.shape, "cuba_li_fixed", params)
 
 
 @st.composite

@@ -14,22 +14,25 @@ from snnc.errors import InputError
 class Difference:
     """One neuron in one step in which two executors differ.
 
-    neuron: index along each axis of the layer. ours, theirs: whether it spiked.
+    neuron: index along each axis of the layer. ours, theirs: whether it spiked; of a read-out its membrane.
     """
 
     layer: str
     sample: int
     step: int
     neuron: tuple[int, ...]
-    ours: bool
-    theirs: bool
+    ours: int
+    theirs: int
 
     def __str__(self) -> str:
         neuron = ", ".join(map(str, self.neuron))
-        says = ("is silent", "spikes")
+        ours, theirs = (
+            ("is silent", "spikes")[value] if isinstance(value, bool) else f"holds {value:,}"
+            for value in (self.ours, self.theirs)
+        )
         return (
             f"layer '{self.layer}', neuron ({neuron}), sample {self.sample}, step {self.step}: "
-            f"{says[self.ours]} here, {says[self.theirs]} there"
+            f"{ours} here, {theirs} there"
         )
 
 
@@ -38,7 +41,8 @@ class Comparison:
     """Outcome of :func:`compare`.
 
     samples, steps: of each raster. compared: pairs of values looked at. spikes: layer -> spikes
-    of ours, which tell whether there was anything to compare. differing: layer -> pairs that differ.
+    of ours (of a read-out: values that are not 0), which tell whether there was anything to compare. differing: layer
+    -> pairs that differ.
     first: the earliest difference, or None.
     """
 
@@ -57,7 +61,8 @@ class Comparison:
 def compare(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> Comparison:
     """Compare the rasters of all layers that both executors report.
 
-    ours, theirs: name -> bool (samples, steps, *shape), ours in the order in which spikes flow.
+    ours, theirs: name -> bool (samples, steps, *shape), or membranes of a read-out; ours in the order in which spikes
+    flow.
     The first difference is that of the lowest sample, in it the earliest step, in it the first
     layer: the one that caused all later ones of that sample. Raises InputError where there is no
     common layer or two rasters differ in shape.
@@ -92,6 +97,6 @@ def _first(
         if raster.any():
             first = np.unravel_index(int(raster.argmax()), raster.shape)  # argmax: the first True in C order
             at = tuple(int(k) for k in first)
-            found.append(Difference(name, at[0], at[1], at[2:], bool(ours[name][at]), bool(theirs[name][at])))
+            found.append(Difference(name, at[0], at[1], at[2:], ours[name][at].item(), theirs[name][at].item()))
     # Of equal steps min keeps the first, which is the first layer.
     return min(found, key=lambda d: (d.sample, d.step), default=None)

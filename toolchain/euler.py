@@ -33,10 +33,12 @@ class Euler:
 def discretise(population: Population, dt: float) -> Euler:
     """The recurrence of a population at a step of `dt` seconds, by its semantics (decay, gain).
 
-    ValueError for models without membrane.
+    A sum, which has no membrane, is one that keeps nothing. ValueError for other models without.
     """
     p = {name: value.astype(np.float64) for name, value in population.params.items()}
     zero = np.zeros(population.shape)
+    if population.neuron == "sum":
+        return Euler(zero, zero, zero + 1, zero)
     if population.neuron in ("if", "i"):
         gain = p["r"] if population.semantics.gain == "step" else _near_one(p["r"] * dt)
         return Euler(zero, zero + 1, gain, zero)

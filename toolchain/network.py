@@ -50,9 +50,16 @@ NEURONS: dict[str, tuple[str, ...]] = {
     "cuba_lif": ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in"),
     # Integer CUBA of Loihi-style chips; equations in snnc.simulator.reference.
     "cuba_fixed": ("u_decay", "v_decay", "threshold", "bias"),
+    # The same without threshold: it never spikes, and its membrane is read out.
+    "cuba_li_fixed": ("u_decay", "v_decay", "bias"),
 }
 ANALOGUE = ("sum", "i", "li", "cuba_li")
-"""Models that pass on real values instead of spikes."""
+"""Float models that pass on real values instead of spikes."""
+
+INTEGER = ("cuba_fixed", "cuba_li_fixed")
+"""Integer models; the second is the read-out of the first."""
+
+READ_OUT = "cuba_li_fixed"
 
 SPIKING = ("if", "lif", "cuba_lif")
 """Float models with a membrane that spikes."""
@@ -203,7 +210,7 @@ class Network:
     @property
     def integer(self) -> bool:
         """Whether all of its neurons are of an integer model."""
-        return all(p.neuron == "cuba_fixed" for p in self.layers)
+        return all(p.neuron in INTEGER for p in self.layers)
 
     @property
     def offsets(self) -> dict[str, int]:
@@ -299,6 +306,8 @@ def _check(network: Network) -> None:
         for end in (projection.pre, projection.post):
             if end not in network.rank:
                 raise InputError(f"there is no population '{end}'", where=where)
+        if network[projection.pre].neuron == READ_OUT:
+            raise InputError(f"'{projection.pre}' never spikes and cannot send", where=where)
         if network[projection.post].neuron == "input":
             raise InputError(f"'{projection.post}' is an input and cannot receive synapses", where=where)
         if projection.delay < 0 or projection.bias_start < 0:

@@ -103,9 +103,9 @@ def axon_bits(count: np.ndarray, bits: int, synapse: Synapse) -> np.ndarray:
 class Lists:
     """Synapse lists of one projection in one core.
 
-    bits, dense: of a synapse without an index, and of one in the dense format. counts: existing synapses of each axon, all positive.
-    distinct: the same for each list that differs from the others by more than a shift of its targets; None where lists
-    are not shared. width: neurons of the projection's population in the core.
+    bits, dense: of a synapse without an index, and of one in the dense format. counts: existing synapses of each axon,
+    all positive. distinct: the same for each list that differs from the others by more than a shift of its targets;
+    None where lists are not shared. width: neurons of the projection's population in the core.
     """
 
     bits: int

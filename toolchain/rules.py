@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from snnc.errors import Violation
-from snnc.network import SPIKING, Network, Population, Projection
+from snnc.network import ANALOGUE, INTEGER, READ_OUT, SPIKING, Network, Population, Projection
 from snnc.resources import Usage
 from snnc.target import Count, Target
 
@@ -60,30 +60,38 @@ def one_output(network: Network, target: Target) -> Iterator[Violation]:
             yield Violation("outputs", f"layer '{name}'", "it is read out, but it is an input", "end in neurons")
 
 
-# Models that no chip has -> what they are, and the cure.
+# Models that no chip has, but for the last layer -> what they are, and the cure.
 _NO_CHIP_HAS = {
-    "sum": ("adds without being neurons", "end the network in neurons, and let no sum feed itself"),
+    "sum": ("adds without being neurons", "put neurons behind it, and let no sum feed itself"),
     "threshold": ("spikes without a membrane", "use IF neurons that are reset in every step, or train with LIF"),
-    "i": ("never spikes and passes on its membrane", "end in spiking neurons, and read their spikes"),
-    "li": ("never spikes and passes on its membrane", "end in spiking neurons, and read their spikes"),
-    "cuba_li": ("never spikes and passes on its membrane", "end in spiking neurons, and read their spikes"),
+    "i": ("never spikes and passes on its membrane", "put it last, or use spiking neurons"),
+    "li": ("never spikes and passes on its membrane", "put it last, or use spiking neurons"),
+    "cuba_li": ("never spikes and passes on its membrane", "put it last, or use spiking neurons"),
 }
 
 
 def neuron_model(network: Network, target: Target) -> Iterator[Violation]:
-    """Layers are spiking neurons: if, lif or cuba_lif, or the target's own."""
+    """Layers are spiking neurons: if, lif or cuba_lif, or the target's own; what is read out may be a membrane."""
     if not network.layers:
         yield Violation("neuron", f"network '{network.name}'", "it has no neurons", "join input and output by neurons")
     for population in network.layers:
-        if population.neuron not in (*SPIKING, target.neuron.model):
-            what, fix = _NO_CHIP_HAS.get(population.neuron, ("is of another chip", f"use one of {', '.join(SPIKING)}"))
-            yield Violation(
-                "neuron",
-                f"layer '{population.name}'",
-                f"its model '{population.neuron}' {what}; {target.name} has no such neuron",
-                fix,
-                "neuron.model",
-            )
+        if population.neuron in (*SPIKING, target.neuron.model) or _read_out(network, population, target):
+            continue
+        what, fix = _NO_CHIP_HAS.get(population.neuron, ("is of another chip", f"use one of {', '.join(SPIKING)}"))
+        yield Violation(
+            "neuron",
+            f"layer '{population.name}'",
+            f"its model '{population.neuron}' {what}; {target.name} has no such neuron",
+            fix,
+            "neuron.model" if population.neuron not in ANALOGUE or target.neuron.membranes else "neuron.membranes",
+        )
+
+
+def _read_out(network: Network, population: Population, target: Target) -> bool:
+    """Whether the target can read the population's membranes out, and nothing else is to be done with them."""
+    sends = any(p.pre == population.name for p in network.projections)
+    reads = target.neuron.membranes and population.name in network.outputs
+    return reads and not sends and population.neuron in (*ANALOGUE, READ_OUT)
 
 
 def reset(network: Network, target: Target) -> Iterator[Violation]:
@@ -137,10 +145,12 @@ def order_of_updates(network: Network, target: Target) -> Iterator[Violation]:
         "start": ("zero", "starts at its '{}' potential"),
         "output": ("now", "sends its spikes a step late"),
     }
-    for population in _float_neurons(network):
+    for population in (p for p in network.layers if p.neuron in (*SPIKING, *ANALOGUE)):
         for field, (expected, says) in usual.items():
             if field == "when" and population.semantics.reset not in target.neuron.resets:
                 continue  # another rule speaks of that reset
+            if population.neuron in ANALOGUE and not _matters(field, population):
+                continue
             value = getattr(population.semantics, field)
             cure = "that resets at once (snntorch: reset_delay=False)" if field == "when" else "that does not"
             if value != expected:
@@ -163,7 +173,7 @@ def order_of_updates(network: Network, target: Target) -> Iterator[Violation]:
 def integers(network: Network, target: Target) -> Iterator[Violation]:
     """Integer weights and registers, where a network brings its own, fit the widths of the chip."""
     for population in network.layers:
-        if population.neuron != target.neuron.model:
+        if population.neuron not in INTEGER:
             continue
         for name, low, high, field in (
             ("threshold", 0, 2**target.neuron.threshold_bits.value - 1, "threshold_bits"),
@@ -174,7 +184,7 @@ def integers(network: Network, target: Target) -> Iterator[Violation]:
                 "bias_bits",
             ),
         ):
-            value = population.params[name]
+            value = population.params.get(name, np.zeros(1))
             if value.min() < low or value.max() > high:
                 yield Violation(
                     name,
@@ -205,6 +215,11 @@ def _integer_weights(projection: Projection, target: Target) -> Iterator[Violati
             "make large weights multiples of a power of two, or scale the layer down",
             "synapse.weight_bits",
         )
+
+
+def _matters(field: str, population: Population) -> bool:
+    """Whether neurons that never spike depend on a field of their semantics."""
+    return field == "output" or (field == "start" and bool(np.any(population.params.get("v_leak", 0))))
 
 
 def _float_neurons(network: Network) -> Iterator[Population]:

@@ -100,9 +100,10 @@ def _tightest(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def accuracy(counts: np.ndarray, labels: np.ndarray) -> float:
-    """Share of samples whose most active output is the label; ties go to the lowest index.
+    """Share of samples whose largest output is the label; ties go to the lowest index.
 
-    counts: (samples, outputs). labels: (samples,).
+    counts: (samples, outputs), summed over the steps: spikes or, of a read-out that has none, what it puts out. labels:
+    (samples,).
     """
     return float(np.mean(counts.argmax(axis=1) == labels))
 

@@ -84,7 +84,8 @@ class Mesh(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Neuron(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The integer neuron: its model (a key of ``snnc.network.NEURONS``) and register widths in bits.
 
-    threshold_bits, bias_bits: widths of the mantissas, unsigned and signed. resets: what a spike may do.
+    threshold_bits, bias_bits: widths of the mantissas, unsigned and signed. resets: what a spike may do. membranes:
+    whether they can be read, so that neurons that never spike are a read-out.
     """
 
     model: Literal["cuba_fixed"]
@@ -92,6 +93,7 @@ class Neuron(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threshold_bits: Count
     bias_bits: Count
     resets: tuple[str, ...]
+    membranes: bool = False
 
 
 class Synapse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

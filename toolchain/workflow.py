@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from snnc import cures, datasets, frontends, pipeline, report
 from snnc.compare import Comparison
@@ -297,6 +298,8 @@ def simulate_network(
         run = simulate(network, first, threads=threads, progress=move)
         starts = network.offsets
         totals = {p.name: run.spikes[:, starts[p.name] : starts[p.name] + p.size] for p in network.populations}
+        ends = np.cumsum([network[name].size for name in network.outputs])[:-1]
+        totals |= dict(zip(network.outputs, np.split(run.outputs, ends, axis=1), strict=True))
     else:
         totals = batches.counts(network, {k: s.spikes for k, s in data.items()}, threads=threads, progress=move)
     found = report.activity(
@@ -326,7 +329,7 @@ def run_lava(image: Image, samples: Samples, progress: Progress | None = None) -
     return {
         "samples": len(samples),
         "steps": samples.steps,
-        "spikes": {name: int(raster.sum()) for name, raster in rasters.items()},
+        "spikes": {name: int(raster.sum()) for name, raster in rasters.items() if raster.dtype == bool},
         "accuracy": None if samples.labels is None else accuracy(counts, samples.labels),
     }
 

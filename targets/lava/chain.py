@@ -24,6 +24,9 @@ REGISTERS = {"threshold": (0, (1 << 17) - 1), "bias": (-(1 << 12), (1 << 12) - 1
 UNIFORM = ("u_decay", "v_decay", "threshold")
 """Registers that a netx layer holds once for all its neurons."""
 
+NEVER = 1 << 17
+"""Threshold of a read-out: beyond all membranes, and netx takes it."""
+
 MAX_DELAY = 62
 """Steps; netx cuts longer delays."""
 
@@ -142,13 +145,14 @@ def _layer(
 ) -> Layer:
     params = integer_params(population)
     for name, (low, high) in REGISTERS.items():
-        value = params[name]
+        value = params.get(name, np.zeros(1))
         if value.min() < low or value.max() > high:
             raise InputError(
                 f"{name} must lie within {low:,} .. {high:,}, it spans {value.min():,} .. {value.max():,}",
                 where=where,
                 fix="compile for a target with these widths (snnc targets)",
             )
+    params.setdefault("threshold", np.full(population.size, NEVER))
     for name in UNIFORM:
         value = params[name]
         if value.min() != value.max():

@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from snnc.errors import SnncError, UsageError
-from snnc.network import Network
+from snnc.network import READ_OUT, Network
 from snnc.samples import Samples
 from snnc.targets.lava import environment
 from snnc.targets.lava.chain import chain
@@ -50,8 +50,8 @@ def run(
     timeout: seconds for the whole run. sparse: use Lava's Sparse process instead of Dense for
     dense layers. progress: called with (steps done, steps in all).
 
-    Returns name of layer -> bool (samples, steps, *shape) in model time: a layer answers in the
-    step of its input; the input population is not included. Raises InputError where the
+    Returns name of layer -> bool (samples, steps, *shape), or of a read-out its membranes, in model time: a layer
+    answers in the step of its input; the input population is not included. Raises InputError where the
     network is not one that Lava runs or the samples do not fit it, UsageError where Lava is
     not set up or the time is up, LavaError where Lava fails.
     """
@@ -67,6 +67,7 @@ def run(
             "spikes": str(folder / "spikes.npy"),
             "steps": samples.steps,
             "sparse": sparse,
+            "membranes": layers[-1].population.neuron == READ_OUT,
             "folder": str(folder),
         }
         apart = 1 if any(layer.delay is not None for layer in layers) else len(samples)

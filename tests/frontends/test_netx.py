@@ -174,13 +174,16 @@ def test_a_dense_layer_without_neurons_integrates(path: Path) -> None:
     layers = chain()
     del layers[4]["neuron"]
     network, (note,) = load(write(path, layers))
-    assert "layer 4 has no neurons: netx reads out its membrane" in note
-    assert {k: int(v[0]) for k, v in network["dense4"].params.items()} == {
-        "u_decay": 0,
-        "v_decay": 4096,
-        "threshold": 1 << 17,
-        "bias": 0,
-    }
+    assert "layer 4 has no neurons: as netx does, it sums up what arrives" in note
+    last = network["dense4"]
+    assert last.neuron == "cuba_li_fixed"
+    assert {k: int(v[0]) for k, v in last.params.items()} == {"u_decay": 0, "v_decay": 4096, "bias": 0}
+    # The same with a threshold that no membrane reaches; of another layer, one that a rule of the chip will name.
+    for k in (1, 4):
+        layers = chain()
+        layers[k]["neuron"] = NEURON | {"vThMant": 1 << 17}
+        population = load(write(path, layers))[0].populations[-1 if k == 4 else 1]
+        assert population.neuron == ("cuba_li_fixed" if k == 4 else "cuba_fixed")
 
 
 def test_the_input_shape_may_be_given(path: Path) -> None:

@@ -3,7 +3,8 @@
 A file is a chain of layers ``layer/0 .. layer/n-1``; what each holds, and what netx makes of it, is read
 from lava-dl 0.6.0, ``lava/lib/dl/netx/hdf5.py``. netx skips types that it does not know, truncates
 fractions and ignores fields; here such files are refused by layer and field, and what netx ignores
-is noted. The result is a network of ``cuba_fixed`` neurons, ready for a chip without quantisation.
+is noted. The result is a network of ``cuba_fixed`` neurons, ready for a chip without quantisation; of a last layer
+that can never spike the membranes are read out.
 
 An `input` layer with neurons is a population that values are fed into, one synapse of weight 1 each.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,17 @@ from snnc.frontends.hdf5 import Tree
 from snnc.frontends.nir_file import describe
 from snnc.frontends.notes import Notes
 from snnc.frontends.reading import Reading
-from snnc.network import Network, Population, Projection
+from snnc.network import READ_OUT, Network, Population, Projection
 from snnc.ops import Conv2d, Linear, Op, Pair, Shape, canonical
 
 # Seconds per step, which the files do not say: they count steps.
 DT = 1e-3
 # The widest delay of netx; it clamps longer ones.
 MAX_DELAY = 62
-# A dense layer without neurons integrates: netx gives it these registers, and no v reaches that threshold.
-READ_OUT = {"iDecay": 0, "vDecay": 4096, "vThMant": 1 << 17}
+# No v reaches it.
+NEVER = 1 << 17
+# A dense layer without neurons integrates: netx gives it these registers.
+INTEGRATES = {"iDecay": 0, "vDecay": 4096, "vThMant": NEVER}
 # Kinds that netx names and then raises NotImplementedError for, or computes with other neurons.
 UNSUPPORTED = ("pool", "convT", "unpool", "average", "concat", "dense_comp")
 
@@ -120,6 +123,13 @@ class _Layer:
         return shape
 
 
+def _read_out(last: Population) -> Population:
+    """The last layer; without its threshold if that is out of reach for all of its neurons."""
+    if last.neuron == "input" or np.any(last.params["threshold"] < NEVER):
+        return last
+    return replace(last, neuron=READ_OUT, params={k: v for k, v in last.params.items() if k != "threshold"})
+
+
 def _layers(tree: Tree, where: str) -> list[_Layer]:
     for key in tree:
         if key not in ("layer", "simulation"):
@@ -174,6 +184,7 @@ class _Builder:
             else:
                 self._dense(layer)
         dt = self.reading.dt or DT
+        self.populations[-1] = _read_out(self.populations[-1])
         return Network(tuple(self.populations), tuple(self.projections), (self.populations[-1].name,), dt, name)
 
     def _open_shape(self, layer: _Layer) -> Shape:
@@ -324,11 +335,9 @@ class _Builder:
         if neuron is None:
             if layer.kind == "conv":
                 raise layer.error("the field 'neuron' of this conv layer is missing", "neuron")
-            values = {name: np.array(value) for name, value in READ_OUT.items()}
+            values = {name: np.array(value) for name, value in INTEGRATES.items()}
             self.notes.tell(
-                f"layer {layer.index} has no neurons: netx reads out its membrane, which never spikes and which no "
-                "chip can be asked for; end in CUBA neurons to compile it",
-                kind="warning",
+                f"layer {layer.index} has no neurons: as netx does, it sums up what arrives and never spikes"
             )
         elif not isinstance(neuron, dict):
             raise layer.error(f"must be a group, got {describe(neuron)}", "neuron")
@@ -336,7 +345,7 @@ class _Builder:
             self._check_neuron(layer, neuron)
             values["iDecay"] = layer.integers("neuron/iDecay", 0, 4096)
             values["vDecay"] = layer.integers("neuron/vDecay", 0, 4096)
-            values["vThMant"] = layer.integers("neuron/vThMant", 0, 1 << 17)
+            values["vThMant"] = layer.integers("neuron/vThMant", 0, NEVER)
         registers = {}
         for name, register in (("iDecay", "u_decay"), ("vDecay", "v_decay"), ("vThMant", "threshold")):
             value = values[name]

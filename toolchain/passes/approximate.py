@@ -13,7 +13,7 @@ from dataclasses import fields, replace
 import numpy as np
 
 from snnc.compilation import Compilation
-from snnc.network import SPIKING, Network, Population, Semantics
+from snnc.network import ANALOGUE, SPIKING, Network, Population, Semantics
 from snnc.target import Target
 
 
@@ -45,6 +45,9 @@ def _late_biases(network: Network, changes: dict[str, list[str]]) -> Network:
 def _nearest(population: Population, target: Target) -> Population:
     """The population with semantics that the target has; one that never resets has none that comes near."""
     how = population.semantics
+    if population.neuron in ANALOGUE:
+        start = "zero" if np.any(population.params.get("v_leak", 0)) else how.start
+        return replace(population, semantics=replace(how, start=start, output="now"))
     if population.neuron not in SPIKING or how.reset == "none":
         return population
     reset = how.reset if how.reset in target.neuron.resets else target.neuron.resets[0]

@@ -1,9 +1,9 @@
 """Bias: what is added in front of a synaptic current comes from a neuron that spikes in every step.
 
-A chip adds a bias to the membrane. In a layer with a synaptic current (``cuba_lif``) that is another thing: there the
-bias is filtered as a spike is. So it becomes the weights of one more neuron, which spikes in every step from the
-first. The function of the network does not change; that neuron costs a core's axon, a synapse for each neuron of the
-layer, and their operations in every step.
+A chip adds a bias to the membrane. In a layer with a synaptic current (``cuba_lif``, ``cuba_li``) that is another
+thing: there the bias is filtered as a spike is. So it becomes the weights of one more neuron, which spikes in every
+step from the first. The function of the network does not change; that neuron costs a core's axon, a synapse for each
+neuron of the layer, and their operations in every step.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def sourced(network: Network) -> tuple[Network, list[str]]:
 
 
 def _filters_a_bias(network: Network, population: Population) -> bool:
-    if population.neuron != "cuba_lif" or not np.any(discretise(population, network.dt).alpha):
+    if population.neuron not in ("cuba_lif", "cuba_li") or not np.any(discretise(population, network.dt).alpha):
         return False
     biased = [p for p in network.into(population.name) if p.op.bias is not None and np.any(p.op.bias)]
     return bool(biased) and not any(p.bias_start for p in biased)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from snnc.compilation import Compilation
-from snnc.network import Network
+from snnc.network import ANALOGUE, Network, Population
 from snnc.quantization import adjust, binary, scales, search
 from snnc.quantization.calibration import Calibration
 from snnc.quantization.grid import Layer, Limits, Rounded, Scale, rounded
@@ -25,6 +25,7 @@ from snnc.quantization.trial import cost
 from snnc.resources import weight_bits
 from snnc.samples import Samples
 from snnc.simulator import simulate
+from snnc.simulator.reference import UNIT
 from snnc.target import Target
 
 _logger = logging.getLogger(__name__)
@@ -91,14 +92,14 @@ class _Done:
 
     def note(self) -> dict[str, Any]:
         """What quantisation did to the layer, as plain data."""
-        unit, threshold = self.scale.unit, self.integers.population.params["threshold"]
+        unit, threshold = self.scale.unit, self.integers.population.params.get("threshold")
         return {
             "layer": self.layer.name,
             "bits": self.bits,
             "scale": [float(unit.min()), float(unit.max())],
             "scales": len(np.unique(unit)),
             "exponent": self.scale.exponent,
-            "threshold": [int(threshold.min()), int(threshold.max())],
+            "threshold": None if threshold is None else [int(threshold.min()), int(threshold.max())],
             "weights": self.integers.weights,
             "rounded_to_zero": self.integers.vanished,
             "clipped": self.integers.clipped,
@@ -122,25 +123,32 @@ def searched(network: Network, rules: Rules, samples: Samples | None = None) -> 
         calibration = Calibration.of(network, samples)
     best, plain = [], []
     for population in network.layers:
-        layer = Layer.of(network, population.name)
+        layer = Layer.of(network, population.name, _reach(population, calibration))
         done = _exact(layer, rules)
         best.append(done or _best(layer, rules, calibration))
         plain.append(done or _plain(layer, rules))
-        if calibration is not None:
+        if calibration is not None and not layer.reads:
             calibration.add(calibration.behind(layer), best[-1].integers)
     chosen, found = best, {}
     if calibration is not None:
-        costs = [_output_cost(_assembled(network, layers), calibration) for layers in (best, plain)]
+        costs = [_output_cost(_assembled(network, layers), layers, calibration) for layers in (best, plain)]
         found = {"samples": calibration.samples, "output_cost": costs[0], "output_cost_plain": costs[1]}
         if costs[0] > costs[1]:
             chosen = plain
     return _assembled(network, chosen), {"layers": [done.note() for done in chosen], **found}
 
 
+def _reach(population: Population, calibration: Calibration | None) -> float | None:
+    """Of a read-out: twice its largest membrane on the data."""
+    if population.neuron not in ANALOGUE or calibration is None:
+        return None
+    return 2 * float(np.abs(calibration.wanted[population.name]).max())
+
+
 def _exact(layer: Layer, rules: Rules) -> _Done | None:
     """The layer where it is one of a single magnitude, or each of its channels is."""
     scale = binary.exact(layer, rules.signs, rules.model, rules.exact)
-    if scale is None:
+    if scale is None or (layer.reads and np.ptp(scale.factor) > 0):  # what is read out is compared: one scale for all
         return None
     each = "layer" if np.ptp(scale.factor) == 0 else "channel"
     _logger.info("layer '%s' is binary: its weights are exact, and stored as signs", layer.name)
@@ -155,7 +163,7 @@ def _plain(layer: Layer, rules: Rules) -> _Done:
 def _best(layer: Layer, rules: Rules, calibration: Calibration | None) -> _Done:
     if not layer.largest:
         return _plain(layer, rules)
-    if calibration is None:
+    if calibration is None or layer.reads:
         choice = search.without_data(layer, rules.limits, rules.model)
         return _Done(layer, choice.scale, choice.layer, rules.bits, choice.log)
     choice = search.on_data(layer, calibration.alone(layer), rules.limits, rules.model, rules.groups)
@@ -174,12 +182,20 @@ def _assembled(network: Network, layers: list[_Done]) -> Network:
     )
 
 
-def _output_cost(network: Network, calibration: Calibration) -> float:
-    """How far the outputs of an integer network are from those of the float one, per spike of these."""
+def _output_cost(network: Network, layers: list[_Done], calibration: Calibration) -> float:
+    """How far the outputs of an integer network are from those of the float one, per spike of these.
+
+    Of membranes: the square of the error of their sums over the steps, as a share of that of the sums.
+    """
     name = network.inputs[0].name
     run = simulate(network, Samples(calibration.wanted[name]), rasters=network.outputs)
     total = spikes = 0
+    units = {done.layer.name: float(done.scale.unit[0]) for done in layers if done.layer.reads}
     for output in network.outputs:
+        if output in units:
+            wanted = calibration.wanted[output].sum(axis=1)
+            found = run.rasters[output].sum(axis=1, dtype=np.int64) / (units[output] * 2.0**UNIT)
+            return float(np.square(found - wanted).sum() / max(np.square(wanted).sum(), 1e-300))
         wanted = calibration.wanted[output].astype(bool)
         flat = (*wanted.shape[:2], -1)
         total += int(cost(run.rasters[output].reshape(flat), wanted.reshape(flat)).sum())

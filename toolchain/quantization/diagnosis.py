@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from snnc import ops
-from snnc.network import Network
+from snnc.network import READ_OUT, Network
 from snnc.simulator.common import integer_params
 from snnc.simulator.reference import RANGE, UNIT, shift_to_zero, step
 
@@ -38,7 +38,7 @@ def of_weights(notes: list[dict[str, Any]], limit: int) -> Iterator[Diagnosis]:
         if note["clipped"] > CUT * weights:
             text = f"is saturated: {note['clipped'] / weights:.0%} of its weights are larger than the grid and were cut"
             yield Diagnosis("weights-cut", note["layer"], f"{text}; use more --bits")
-        if note["threshold"][1] >= limit:
+        if note["threshold"] and note["threshold"][1] >= limit:
             text = "is saturated: its threshold is as large as the register holds, and its weights are coarse for that"
             yield Diagnosis("threshold-limit", note["layer"], text)
         if note["rounded_to_zero"] and not note["weights"]:
@@ -53,7 +53,8 @@ def of_registers(network: Network, rasters: Mapping[str, np.ndarray]) -> Iterato
             text = f"is saturated: its currents wrap around in {wraps:,} of {updates:,} updates; use fewer --bits"
             yield Diagnosis("current-limit", population.name, text)
         if clips:
-            text = f"is saturated: its membranes reach the lower end of their range in {clips:,} of {updates:,} updates"
+            end = "an" if population.neuron == READ_OUT else "the lower"
+            text = f"is saturated: its membranes reach {end} end of their range in {clips:,} of {updates:,} updates"
             yield Diagnosis("membrane-limit", population.name, text)
 
 
@@ -67,6 +68,8 @@ def of_rates(
     """
     for population in network.layers:
         name = population.name
+        if population.neuron == READ_OUT:
+            continue
         if rates[name] == 0 and wanted.get(name, 0) > 0:
             text = f"is silent: it never spikes, the float network {wanted[name]:.3g} times per neuron and step"
             yield Diagnosis("silent", name, text)
@@ -80,7 +83,7 @@ def of_rates(
 def saturated(network: Network, name: str, rasters: Mapping[str, np.ndarray]) -> tuple[int, int, int]:
     """How often currents of a layer wrap, and membranes are held at the lower end; and updates in all.
 
-    At the upper end a membrane spikes, whose value is then of no consequence.
+    At the upper end a membrane spikes, whose value is then of no consequence, unless it is read out.
     """
     population = network[name]
     samples, steps = rasters[name].shape[:2]
@@ -102,6 +105,8 @@ def saturated(network: Network, name: str, rasters: Mapping[str, np.ndarray]) ->
         wraps += int(np.count_nonzero((current > RANGE) | (current <= -RANGE)))
         u, v, _ = step(params, u, v, drive[:, t])
         clips += int(np.count_nonzero(v <= -RANGE + 1))
+        if population.neuron == READ_OUT:
+            clips += int(np.count_nonzero(v >= RANGE - 1))
     return wraps, clips, updates
 
 

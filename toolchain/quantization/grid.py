@@ -8,7 +8,8 @@ then counts in units of volt / S, and an exponent e for each layer:
     threshold = round(S * v_threshold)               bias = round(S * (gain * b + drive))
     u_decay   = round((1 - alpha) * 2**12)           v_decay = round((1 - beta) * 2**12)
 
-q is 2**(bits - 1) - 1; of 1 bit, which is a sign, it is 1. Rounding never revives a pruned weight; weights
+A read-out, which never spikes, has the largest membrane that its register must hold in place of a threshold. q is
+2**(bits - 1) - 1; of 1 bit, which is a sign, it is 1. Rounding never revives a pruned weight; weights
 that round to zero stop being synapses and are counted.
 """
 
@@ -22,7 +23,7 @@ import numpy as np
 from scipy import sparse
 
 from snnc import euler, ops
-from snnc.network import Network, Population, Projection, Semantics
+from snnc.network import ANALOGUE, READ_OUT, Network, Population, Projection, Semantics
 from snnc.ops import Conv2d, Linear
 from snnc.target import Target
 
@@ -79,16 +80,18 @@ class Layer:
     """A layer of a lowered float network as it is to be rounded.
 
     incoming: its projections with the gain of the neurons in their weights, and without biases. form: the
-    recurrence of its neurons. bias: what is added to each membrane in every step, (neurons,).
+    recurrence of its neurons. bias: what is added to each membrane in every step, (neurons,). reach: of a read-out, the
+    magnitude that membranes are to have room for, if it is known.
     """
 
     population: Population
     incoming: tuple[Projection, ...]
     form: euler.Euler
     bias: np.ndarray
+    reach: float | None = None
 
     @classmethod
-    def of(cls, network: Network, name: str) -> Layer:
+    def of(cls, network: Network, name: str, reach: float | None = None) -> Layer:
         """The layer `name` of a network."""
         population = network[name]
         form = euler.discretise(population, network.dt)
@@ -97,7 +100,7 @@ class Layer:
         for projection in network.into(name):
             added = ops.bias_of(projection.op, network[projection.pre].shape)
             bias = bias if added is None else bias + gain * added
-        return cls(population, tuple(_with_gain(network, p, gain) for p in network.into(name)), form, bias)
+        return cls(population, tuple(_with_gain(network, p, gain) for p in network.into(name)), form, bias, reach)
 
     @property
     def name(self) -> str:
@@ -107,9 +110,16 @@ class Layer:
     def size(self) -> int:
         return self.population.size
 
+    @property
+    def reads(self) -> bool:
+        """Whether it never spikes, and its membranes are read out."""
+        return self.population.neuron in ANALOGUE
+
     @cached_property
     def threshold(self) -> np.ndarray:
-        """(neurons,)."""
+        """What must fit the register of thresholds, and that of membranes with it, (neurons,)."""
+        if self.reads:
+            return np.full(self.size, self.reach or self.largest or 1.0)
         return self.population.params["v_threshold"].astype(np.float64).ravel()
 
     @property
@@ -241,6 +251,9 @@ def registers(layer: Layer, scale: Scale, limits: Limits, model: str) -> Populat
         "threshold": np.clip(whole, 1, limits.threshold),
         "bias": np.clip(layer.bias * scale.unit, -limits.bias, limits.bias),
     }
+    if layer.reads:
+        model = READ_OUT
+        del exact["threshold"]
     shape = layer.population.shape
     params = {name: np.rint(value).astype(np.int32).reshape(shape) for name, value in exact.items()}
     return Population(layer.name, shape, model, params, Semantics())

@@ -158,7 +158,7 @@ def _layer(image: Image, index: int, population: Population, measured: _Measured
         synapses=sum(pattern(network, p).nnz for p in incoming),
         sparsity=1 - weights / possible if possible else 0.0,
         bits=incoming[0].bits if incoming else None,
-        threshold=tuple(note["threshold"]) if note else None,
+        threshold=tuple(note["threshold"]) if note and note["threshold"] else None,
         weight_error=note["weight_error"] if note else None,
         rounded_to_zero=note["rounded_to_zero"] if note else None,
         cores=int(np.sum(cores >= 0)),

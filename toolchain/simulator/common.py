@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from snnc.errors import InputError
-from snnc.network import Network, Population, Projection
+from snnc.network import INTEGER, Network, Population, Projection
 from snnc.ops import Conv2d, Linear
 
 QUANTIZE = "quantise the network first (snnc compile)"
@@ -22,12 +22,12 @@ def input_of(network: Network) -> Population:
 
 
 def integer_params(population: Population) -> dict[str, np.ndarray]:
-    """Parameters of a ``cuba_fixed`` population as flat int64 arrays.
+    """Parameters of a population of an integer model as flat int64 arrays.
 
     InputError for any other model, for parameters that are no integers, for decays outside 0..4096.
     """
     where = f"layer '{population.name}'"
-    if population.neuron != "cuba_fixed":
+    if population.neuron not in INTEGER:
         raise InputError(f"'{population.neuron}' is not an integer neuron", where=where, fix=QUANTIZE)
     for name, value in population.params.items():
         if value.dtype != np.int32:

@@ -10,7 +10,7 @@ import numpy as np
 
 from snnc.errors import UsageError
 from snnc.image import Image
-from snnc.network import Network
+from snnc.network import READ_OUT, Network
 from snnc.processors import processors
 from snnc.samples import Samples
 from snnc.simulator.run import Run
@@ -104,35 +104,43 @@ class _Job:
     def __init__(self, prepared: Prepared, samples: Samples, rasters: list[str]) -> None:
         network, count, steps = prepared.network, len(samples), samples.steps
         self.prepared, self.samples, self.wanted = prepared, samples, rasters
-        offsets = network.offsets
-        self.output_neurons = np.concatenate(
-            [np.arange(offsets[name], offsets[name] + network[name].size) for name in network.outputs]
-        )
+        reads = dict(zip(network.rank, prepared.tables.reads, strict=True))
+        # Where each population that is read out finds its values: in the sums of membranes, or among all spikes.
+        self.outputs = [
+            (reads[name] >= 0, reads[name] if reads[name] >= 0 else network.offsets[name], network[name].size)
+            for name in network.outputs
+        ]
         mapped = prepared.image is not None
         cores = prepared.placement.cores if mapped else 0
         self.run = Run(
             network_name=network.name,
             steps=steps,
             spikes=np.zeros((count, network.size), np.int32),
-            outputs=np.zeros((count, len(self.output_neurons)), np.int32),
+            outputs=np.zeros((count, sum(network[name].size for name in network.outputs)), np.int64),
             core_synops=np.zeros((count, cores), np.int64),
             core_active=np.zeros((count, cores), np.int64),
             core_spikes=np.zeros((count, cores), np.int64),
             step_ns=np.zeros((count, steps if mapped else 0)),
-            rasters={name: np.zeros((count, steps, *network[name].shape), bool) for name in rasters},
+            rasters={
+                name: np.zeros((count, steps, *network[name].shape), np.int32 if reads[name] >= 0 else bool)
+                for name in rasters
+            },
             labels=samples.labels,
         )
-        self.raster_at = np.full(len(network.populations), -1, np.int64)
-        self.columns = 0
+        self.raster_at, self.trace_at = np.full((2, len(network.populations)), -1, np.int64)
+        self.columns = self.trace_columns = 0
         for k, population in enumerate(network.populations):
-            if population.name in rasters:
+            if population.name in rasters and reads[population.name] >= 0:
+                self.trace_at[k] = self.trace_columns
+                self.trace_columns += population.size
+            elif population.name in rasters:
                 self.raster_at[k] = self.columns
                 self.columns += population.size
 
     def blocks(self, workers: int) -> list[slice]:
         """Consecutive samples, such that every worker has some and a block stays in bounds."""
         count = len(self.samples)
-        each = self.samples.steps * (3 * 8 * self.prepared.placement.cores + self.columns)
+        each = self.samples.steps * (3 * 8 * self.prepared.placement.cores + self.columns + 4 * self.trace_columns)
         size = max(1, min(BLOCK_SAMPLES, -(-count // workers), BLOCK_BYTES // each))
         return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
@@ -146,14 +154,18 @@ class _Job:
         work = np.zeros((count, steps, 3, placement.cores), np.int64)
         raster = np.zeros((count, steps, self.columns), np.uint8)
         counts = self.run.spikes[block]
-        arguments = (spikes, *tables.arrays, *placement.arrays, self.raster_at, counts, work, raster)
+        read = int(np.sum([p.size for p in network.populations if p.neuron == READ_OUT], dtype=np.int64))
+        sums, trace = np.zeros((count, read), np.int64), np.zeros((count, steps, self.trace_columns), np.int32)
+        places = (self.raster_at, self.trace_at)
+        arguments = (spikes, *tables.arrays, *placement.arrays, *places, counts, work, raster, sums, trace)
         kernels.run(*arguments)
-        self.run.outputs[block] = counts[:, self.output_neurons]
+        values = [(sums if reads else counts)[:, first : first + size] for reads, first, size in self.outputs]
+        self.run.outputs[block] = np.concatenate(values, axis=1)
         for k, name in enumerate(p.name for p in network.populations):
             if name in self.run.rasters:
                 target = self.run.rasters[name][block]
-                columns = slice(self.raster_at[k], self.raster_at[k] + network[name].size)
-                target[...] = raster[:, :, columns].reshape(target.shape)
+                record, first = (trace, self.trace_at[k]) if self.trace_at[k] >= 0 else (raster, self.raster_at[k])
+                target[...] = record[:, :, first : first + network[name].size].reshape(target.shape)
         if self.prepared.image is not None:
             synops, active, emitted = work[:, :, 0], work[:, :, 1], work[:, :, 2]
             self.run.core_synops[block] = synops.sum(axis=1)

@@ -241,6 +241,7 @@ def run(
     keep_v: np.ndarray,
     bias: np.ndarray,
     threshold: np.ndarray,
+    reads: np.ndarray,
     segments: np.ndarray,
     segment_ptr: np.ndarray,
     core_of: np.ndarray,
@@ -248,18 +249,22 @@ def run(
     axon_core: np.ndarray,
     axon_synapses: np.ndarray,
     raster_at: np.ndarray,
+    trace_at: np.ndarray,
     counts: np.ndarray,
     work: np.ndarray,
     raster: np.ndarray,
+    sums: np.ndarray,
+    trace: np.ndarray,
 ) -> None:
-    """Simulate a block of samples; adds into the last three arguments, which arrive as zeros.
+    """Simulate a block of samples; adds into the last five arguments, which arrive as zeros.
 
     spikes: uint8 (samples, steps, inputs); or int32 values, of which each delivers that many times its weights, and
-    the input's projections are Linear in the tables. feed .. threshold: see :class:`snnc.simulator.tables.Tables`.
+    the input's projections are Linear in the tables. feed .. reads: see :class:`snnc.simulator.tables.Tables`.
     segments .. axon_synapses: see :class:`snnc.simulator.tables.Placement`.
-    raster_at: int64 (populations,), first column of a population in `raster`, or -1.
+    raster_at, trace_at: int64 (populations,), first column of a population in `raster` and `trace`, or -1.
     counts: int32 (samples, neurons), spikes. work: int64 (samples, steps, 3, cores): synapses visited,
-    active neuron updates, spikes fired. raster: uint8 (samples, steps, columns).
+    active neuron updates, spikes fired. raster: uint8 (samples, steps, columns). sums: int64 (samples, neurons of
+    read-outs), of their membranes. trace: int32 (samples, steps, columns), membranes.
     """
     samples, steps, _ = spikes.shape
     graded = spikes.itemsize > 1
@@ -303,6 +308,11 @@ def run(
                             a[i:j], u[i:j], v[i:j], keep_u[i:j], keep_v[i:j], bias[i:j], threshold[i:j], fired[i:j]
                         )
                     number = _collect(fired[low:high], events[now, low : high + 1])
+                    if reads[p] >= 0:
+                        for i in range(low, high):
+                            sums[n, reads[p] + order[i]] += v[i]
+                            if trace_at[p] >= 0:
+                                trace[n, step, trace_at[p] + order[i]] = v[i]
                 found[now, p] = number
                 for event in events[now, low : low + number]:
                     local = order[low + event]

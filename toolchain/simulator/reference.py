@@ -26,6 +26,8 @@ weight     integer in units of 2^6                                   int16
 s          spike of this step                                        0, 1
 =========  ========================================================  ====================
 
+A read-out, ``cuba_li_fixed``, has no threshold: it never spikes, and v is what it puts out in every step.
+
 A wrap brings u into its range while ``|a| < 2^18``; beyond, the same single wrap is applied
 and u may leave the range, as it does in Lava. Registers are computed here in 64 bits, so that
 nothing else can overflow.
@@ -46,7 +48,7 @@ from collections import deque
 import numpy as np
 
 from snnc.errors import InputError
-from snnc.network import Network
+from snnc.network import READ_OUT, Network
 from snnc.ops import matrix
 from snnc.simulator.common import input_of, integer_op, integer_params
 
@@ -68,25 +70,26 @@ def shift_to_zero(x: np.ndarray, bits: int) -> np.ndarray:
 def step(
     params: dict[str, np.ndarray], u: np.ndarray, v: np.ndarray, a: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One step of ``cuba_fixed`` neurons: (u, v, spikes) from (u, v) and the summed weights `a`.
+    """One step of neurons: (u, v, spikes) from (u, v) and the summed weights `a`.
 
-    params: int64 arrays by the names of the table above, (neurons,). u, v, a: int64 (samples, neurons).
+    params: int64 arrays by the names of the table above, (neurons,); without a threshold no neuron spikes. u, v, a:
+    int64 (samples, neurons).
     """
     u = shift_to_zero(u * (4096 - params["u_decay"]), DECAY) + (a << UNIT)
     u = np.where(u > RANGE, u - 2 * RANGE, np.where(u <= -RANGE, u + 2 * RANGE, u))
     v = shift_to_zero(v * (4096 - params["v_decay"]), DECAY) + u + (params["bias"] << UNIT)
     v = np.clip(v, -RANGE + 1, RANGE - 1)
-    spikes = v > (params["threshold"] << UNIT)
+    spikes = v > (params["threshold"] << UNIT) if "threshold" in params else np.zeros(v.shape, bool)
     return u, np.where(spikes, 0, v), spikes
 
 
 def simulate(network: Network, spikes: np.ndarray) -> dict[str, np.ndarray]:
-    """Spikes of every population, the input included.
+    """Spikes of every population, the input included; of a read-out its membranes.
 
     network: after quantisation. spikes: integers, (samples, steps, *shape of the input); an input of k delivers k
     times its weights.
-    Returns name -> bool (samples, steps, *shape). InputError where the network is not an integer
-    one or the shape does not match.
+    Returns name -> bool (samples, steps, *shape), of a read-out int64. InputError where the network is not an
+    integer one or the shape does not match.
     """
     feed = input_of(network)
     if spikes.shape[2:] != feed.shape:
@@ -99,7 +102,10 @@ def simulate(network: Network, spikes: np.ndarray) -> dict[str, np.ndarray]:
     # Spikes of the last steps, newest first; silence before the first step.
     depth = 1 + max(lags.values(), default=0)
     past = {p.name: deque([np.zeros((samples, p.size), np.int64)] * depth, depth) for p in network.populations}
-    result = {p.name: np.zeros((samples, steps, p.size), bool) for p in network.populations}
+    result = {
+        p.name: np.zeros((samples, steps, p.size), np.int64 if p.neuron == READ_OUT else bool)
+        for p in network.populations
+    }
 
     for t in range(steps):
         # First every history moves on by one step, so that past[name][k] is k steps old for all
@@ -118,5 +124,5 @@ def simulate(network: Network, spikes: np.ndarray) -> dict[str, np.ndarray]:
                 u, v, fired = step(params[name], *state[name], a)
                 state[name] = (u, v)
             past[name][0] = fired.astype(np.int64)
-            result[name][:, t] = fired != 0
+            result[name][:, t] = state[name][1] if population.neuron == READ_OUT else fired != 0
     return {p.name: result[p.name].reshape(samples, steps, *p.shape) for p in network.populations}

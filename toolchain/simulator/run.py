@@ -15,7 +15,8 @@ class Run:
     """Counts of a simulation of `samples` recordings of `steps` steps.
 
     spikes: int32 (samples, neurons), spikes of each neuron, inputs included, in the order of the network.
-    outputs: int32 (samples, outputs), the same for the populations that are read out, in that order.
+    outputs: int64 (samples, outputs), the same for the populations that are read out, in that order; of a read-out
+    without spikes the sum of its membranes over the steps, as of the float network's.
     core_synops: int64 (samples, cores), stored synapses visited: every spike visits all that its axon
     holds in a core, in the step in which it is fired, whatever the delay of its delivery.
     core_active: int64 (samples, cores), updates of active neurons. A neuron is active in a step in which
@@ -23,7 +24,7 @@ class Run:
     IEEE Micro 38(1), 2018, who do not define them.
     core_spikes: int64 (samples, cores), spikes fired.
     step_ns: float64 (samples, steps), length of each step on the chip (:mod:`snnc.simulator.timing`).
-    rasters: the populations asked for, name -> bool (samples, steps, *shape).
+    rasters: the populations asked for, name -> bool (samples, steps, *shape); of a read-out its membranes, int32.
     labels: int64 (samples,), or None.
     Of a network without mapping, core_* have no cores and step_ns no steps.
     """
@@ -45,5 +46,5 @@ class Run:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of samples whose most active output is the label; None without labels."""
+        """Share of samples whose largest output is the label; None without labels."""
         return None if self.labels is None else accuracy(self.outputs, self.labels)

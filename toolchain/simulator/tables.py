@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from snnc.image import Image
-from snnc.network import Network, Population
+from snnc.network import READ_OUT, Network, Population
 from snnc.ops import Conv2d, Linear, matrix
 from snnc.simulator.common import input_of, integer_op, integer_params
 from snnc.simulator.fans import BLOCK, Fans
@@ -44,7 +44,8 @@ class Tables:
     columns above. channels: int64, per Conv2d the first fan of each input channel, and one past the last.
     fans, packed, plain: see :class:`snnc.simulator.fans.Fans`.
     keep_u, keep_v, bias, threshold: (N,) of type `register`, in the kernel's order: 4096 - decay, and
-    mantissas << 6.
+    mantissas << 6; of a read-out a threshold that no membrane reaches.
+    reads: int64 (P,), column of the first neuron of each read-out when these are laid end to end; else -1.
     """
 
     register: np.dtype
@@ -62,6 +63,7 @@ class Tables:
     keep_v: np.ndarray
     bias: np.ndarray
     threshold: np.ndarray
+    reads: np.ndarray
 
     @property
     def arrays(self) -> tuple[Any, ...]:
@@ -146,6 +148,7 @@ def flatten(network: Network, *, graded: bool = False) -> Tables:
         bias=(params["bias"] << UNIT).astype(register),
         # |v| < 2^23, so that clipping a threshold beyond changes no spike.
         threshold=np.clip(params["threshold"] << UNIT, -RANGE, RANGE).astype(register),
+        reads=_reads(network),
     )
 
 
@@ -191,11 +194,22 @@ def _order(size: int, channels: int) -> np.ndarray:
     return np.arange(size).reshape(channels, -1).T.ravel()
 
 
+def _reads(network: Network) -> np.ndarray:
+    at, column = [], 0
+    for population in network.populations:
+        reads = population.neuron == READ_OUT
+        at.append(column if reads else -1)
+        column += population.size * reads
+    return np.array(at, np.int64)
+
+
 def _params(network: Network, orders: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Parameters of all neurons in the kernel's order; inputs, which have none, get zeros."""
     names = ("u_decay", "v_decay", "threshold", "bias")
     parts = [
-        dict.fromkeys(names, np.zeros(p.size, np.int64)) if p.neuron == "input" else integer_params(p)
+        dict.fromkeys(names, np.zeros(p.size, np.int64))
+        if p.neuron == "input"
+        else {"threshold": np.full(p.size, RANGE >> UNIT), **integer_params(p)}
         for p in network.populations
     ]
     keys = [p.name for p in network.populations]

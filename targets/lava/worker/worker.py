@@ -4,12 +4,13 @@ Run by the interpreter of Lava's own environment as a plain script; it knows not
 
 A request is one line on standard input::
 
-    {"net": "a.net", "spikes": "in.npy", "steps": T, "sparse": false, "folder": "out"}
+    {"net": "a.net", "spikes": "in.npy", "steps": T, "sparse": false, "membranes": false, "folder": "out"}
 
 ``spikes`` holds zeros and ones, (samples * T, *shape), C order. The samples run back to back in
 one Lava run, with all state reset between them. The spikes of block k (1, 2, ...) are written to
 ``folder/k.npy``, bool (samples * T, *shape), C order. Lava shows block k k steps late; that
-shift is taken out here. Answers, one line each on standard output::
+shift is taken out here. With "membranes" the file of the last block holds its v instead, int32,
+for which Lava stops after every step. Answers, one line each on standard output::
 
     {"done": steps, "of": steps}                    now and then
     {"layers": n, "seconds": s}                     at the end of a run
@@ -77,6 +78,7 @@ def run(request: dict[str, Any], answers: TextIO) -> None:
     config = Loihi2SimCfg(select_tag="fixed_pt")  # without the tag Lava takes floating point models
     total = rows + len(network.layers)
     done, chunk = 0, 1
+    membranes = []
     while done < total:
         chunk = min(chunk, total - done)
         begin = time.monotonic()
@@ -85,11 +87,18 @@ def run(request: dict[str, Any], answers: TextIO) -> None:
         except RuntimeError as error:
             raise _cause(network, error) from error
         done += chunk
+        if request.get("membranes"):
+            membranes.append(network.layers[-1].neuron.v.get().T.astype(np.int32))
         _say(answers, done=done, of=total)
         # The first chunk includes the start of all processes, so it says nothing about speed.
         pace = (time.monotonic() - begin) / chunk
         chunk = 10 if chunk == 1 else max(1, int(PROGRESS_SECONDS / pace))
+        if request.get("membranes"):
+            chunk = 1
     network.stop()
+    if membranes:
+        last = len(network.layers)
+        np.save(folder / f"{last}.npy", np.stack(membranes[last:]))
     _say(answers, layers=len(network.layers), seconds=time.monotonic() - start)
 
 
