@@ -291,7 +291,7 @@ def constant(chain: Sequence[Op], shape: Shape) -> np.ndarray:
 LARGEST = 1 << 25
 
 
-def most_synapses(op: Conv2d, shape: Shape) -> int:
+def synapses(op: Conv2d, shape: Shape) -> int:
     """At most so many weights has the matrix of a convolution on an input of `shape`."""
     return op.taps * math.prod(op.output_shape(shape)[1:])
 
@@ -339,11 +339,11 @@ def small_matrix(op: Stateless, shape: Shape) -> sparse.csr_array:
     count = 0
     match op:
         case Conv2d():
-            count = most_synapses(op, shape)
+            count = synapses(op, shape)
         case Conv1d():
-            count = most_synapses(op.as_conv2d(), shape)
+            count = synapses(op.as_conv2d(), shape)
         case Pool2d():
-            count = most_synapses(op.as_conv(shape[0]), shape)
+            count = synapses(op.as_conv(shape[0]), shape)
     if count > LARGEST:
         raise _too_many(count)
     return matrix(op, shape)
@@ -370,7 +370,7 @@ _AT_ONCE = 1 << 20
 
 def _conv_matrix(op: Conv2d, shape: Shape) -> sparse.csr_array:
     out = op.weight.shape[0]
-    blocks = min(out, -(-most_synapses(op, shape) // _AT_ONCE)) or 1
+    blocks = min(out, -(-synapses(op, shape) // _AT_ONCE)) or 1
     ends = np.linspace(0, out, blocks + 1).astype(int)
     parts = [_conv_rows(op, shape, slice(a, b)) for a, b in pairwise(ends.tolist())]
     return parts[0] if len(parts) == 1 else sparse.vstack(parts, format="csr")

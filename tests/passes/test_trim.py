@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
-from float_networks import DT, chain, cuba, lif, linear, mlp
+from float_networks import DT, chain, conv, cuba, lif, linear, mlp
 from float_networks import spikes as random_spikes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from integer_networks import networks, population, recordings
 
 import snnc
-from snnc import ops, pipeline, report
+from snnc import ops, pipeline, report, verification
 from snnc.compilation import Options
 from snnc.network import Network, Population, Projection, identical
 from snnc.ops import Conv2d, Linear, Op, canonical
@@ -321,19 +322,24 @@ def compiled(network: Network, target: Target | str = "loihi", **options: object
 def test_a_compilation_removes_what_rounding_killed_and_the_report_says_so() -> None:
     network = ticket()
     image = compiled(network, bits=3)
-    log = image.provenance["passes"]["trim"]
+    first, second = (image.provenance["passes"][name] for name in ("trim", "retrim"))
     before = trim(network)
-    assert log["neurons"] > sum(before.silent.values()) + sum(before.unread.values()) > 0
-    for entry in log["layers"]:
-        kept = sum(b - a for a, b in entry["kept"])
-        assert kept == image.network[entry["layer"]].size
-        assert kept + entry["silent"] + entry["unread"] == network[entry["layer"]].size
+    assert first["neurons"] == sum(before.silent.values()) + sum(before.unread.values()) > 0
+    assert second["neurons"] > 0
+    neurons, synapses = first["neurons"] + second["neurons"], first["synapses"] + second["synapses"]
+    sizes = {p.name: p.size for p in network.populations}
+    for log in (first, second):
+        for entry in log["layers"]:
+            kept = sum(b - a for a, b in entry["kept"])
+            assert kept == sizes[entry["layer"]] - entry["silent"] - entry["unread"]
+            sizes[entry["layer"]] = kept
+    assert sizes == {p.name: p.size for p in image.network.populations}
     document = report.build(image)
     line = next(row for row in report.summary(document).splitlines() if row.startswith("trimmed"))
-    assert f"removed {log['neurons']} dead neurons ({log['synapses']} synapses)" in line
+    assert f"removed {neurons} dead neurons ({synapses} synapses)" in line
     assert len(line) <= 80
-    assert sum(layer.silent + layer.unread for layer in document.layers) == log["neurons"]
-    assert document.this.neurons == network.size - 20 - log["neurons"]
+    assert sum(layer.silent + layer.unread for layer in document.layers) == neurons
+    assert document.this.neurons == network.size - 20 - neurons
     rows = versus(document.this, report.side(compiled(mlp((20, 40, 40, 5)))))
     assert any(row.startswith("neurons") and str(document.this.neurons) in row for row in rows)
 
@@ -345,9 +351,11 @@ def test_the_kept_places_lead_back_to_the_network_as_it_was_read() -> None:
     data = random_spikes(network, samples=8, steps=30, rate=0.5, seed=3)
     exact = floating.simulate(network, data)
     run = simulate(image, Samples(data), rasters=["fc1", "fc2"])
-    for entry in image.provenance["passes"]["trim"]["layers"]:
-        name = entry["layer"]
-        kept = np.concatenate([np.arange(a, b) for a, b in entry["kept"]])
+    passes = image.provenance["passes"]
+    last = {entry["layer"]: entry["kept"] for name in ("trim", "retrim") for entry in passes[name]["layers"]}
+    assert set(last) == {"fc1", "fc2"}
+    for name, places in last.items():
+        kept = np.concatenate([np.arange(a, b) for a, b in places])
         ours, theirs = (r.sum(axis=(0, 1)) for r in (run.rasters[name], exact[name]))
         theirs = theirs[kept]
         assert theirs.sum() > 50
@@ -398,6 +406,23 @@ def test_a_layer_that_died_wholly_is_gone(caplog: pytest.LogCaptureFixture) -> N
         "b": (3, 0),
     }
     assert not simulate(image, Samples(np.ones((1, 5, 4), np.uint8))).spikes[:, 4:].any()
+
+
+@pytest.mark.parametrize("kind", ["mlp", "conv"])
+def test_what_is_left_equals_lava(kind: str, lava: Path) -> None:
+    """Layers that became flat or lost channels go to netx as any others."""
+    network = ticket()
+    if kind == "conv":
+        network = conv()
+        for k, channels in ((0, [1]), (1, [0, 4])):
+            network.projections[k].ops[-1].weight[channels] = -0.01
+    image = compiled(network)
+    log = image.provenance["passes"]["trim"]
+    assert log["neurons"] > 0
+    data = Samples(random_spikes(network, samples=3, steps=30, rate=0.5, seed=5))
+    result = verification.verify(image, data, on="lava")
+    assert result.equal, result.first
+    assert all(result.spikes.values())
 
 
 def test_a_network_of_integers_is_trimmed_too() -> None:

@@ -60,26 +60,31 @@ class Trimmed:
     synapses: int
 
 
-def run(c: Compilation) -> Compilation:
-    """Trim the network of `c`; what an earlier run found adds up in the log."""
+def before(c: Compilation) -> Compilation:
+    """Trim the float network of `c`."""
+    return _run(c, "trim")
+
+
+def after(c: Compilation) -> Compilation:
+    """Trim the integer network of `c`."""
+    return _run(c, "retrim")
+
+
+def _run(c: Compilation, name: str) -> Compilation:
     found = trim(c.network)
-    for name in found.network.outputs:
-        if name not in found.kept and not found.network.into(name):
-            _logger.warning("no spike reaches layer '%s', which is read out", name)
-    kept = {**c.kept, **{n: c.kept[n][at] if n in c.kept else at for n, at in found.kept.items()}}
-    before = c.log.get("trim", {"synapses": 0, "layers": []})
-    counts = {e["layer"]: (e["silent"], e["unread"]) for e in before["layers"]}
-    layers = []
-    for name, places in kept.items():
-        silent, unread = counts.get(name, (0, 0))
-        silent, unread = silent + found.silent.get(name, 0), unread + found.unread.get(name, 0)
-        layers.append({"layer": name, "silent": silent, "unread": unread, "kept": runs(places)})
+    for output in found.network.outputs:
+        if c.network.into(output) and not found.network.into(output):
+            _logger.warning("no spike reaches layer '%s', which is read out", output)
+    kept = {layer: c.kept[layer][at] if layer in c.kept else at for layer, at in found.kept.items()}
     log = {
-        "neurons": sum(e["silent"] + e["unread"] for e in layers),
-        "synapses": before["synapses"] + found.synapses,
-        "layers": layers,
+        "neurons": sum(found.silent.values()) + sum(found.unread.values()),
+        "synapses": found.synapses,
+        "layers": [
+            {"layer": layer, "silent": found.silent[layer], "unread": found.unread[layer], "kept": runs(places)}
+            for layer, places in kept.items()
+        ],
     }
-    return replace(c, network=found.network, kept=kept).found(trim=log)
+    return replace(c, network=found.network, kept={**c.kept, **kept}).found(**{name: log})
 
 
 def runs(places: np.ndarray) -> list[list[int]]:

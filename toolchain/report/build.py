@@ -15,7 +15,7 @@ from snnc.compilation import Spent
 from snnc.image import Image
 from snnc.network import Population
 from snnc.ops import Conv2d, Weighted
-from snnc.report.schema import VERSION, Activity, Core, Cost, Layer, Report, Side, Steps, Use
+from snnc.report.schema import TRIMS, VERSION, Activity, Core, Cost, Layer, Report, Side, Steps, Use
 from snnc.resources import FORMATS, pattern
 from snnc.simulator import Estimate, Run, accounting, energy
 
@@ -145,7 +145,7 @@ def _layer(image: Image, index: int, population: Population, measured: _Measured
     possible = sum(math.prod(op.weight.shape) for op in ops)
     weights = sum(op.taps for op in ops)
     note = _noted(image, "quantize", population)
-    trimmed = _noted(image, "trim", population)
+    trims = [trim for name in TRIMS if (trim := _noted(image, name, population))]
     spiked = _found(image.provenance, "verify").get("layers", {}).get(population.name, {})
     start = network.offsets[population.name]
     cores = np.unique(image.mapping.core_of[start : start + population.size])
@@ -169,8 +169,8 @@ def _layer(image: Image, index: int, population: Population, measured: _Measured
         rate_float=spiked.get("rate_float"),
         rate_error=spiked.get("rate_error"),
         misplaced=spiked.get("misplaced"),
-        silent=trimmed["silent"] if trimmed else 0,
-        unread=trimmed["unread"] if trimmed else 0,
+        silent=sum(trim["silent"] for trim in trims),
+        unread=sum(trim["unread"] for trim in trims),
     )
     if measured is None:
         return layer

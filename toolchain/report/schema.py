@@ -15,6 +15,8 @@ import msgspec
 from snnc.errors import InputError
 
 VERSION = 1
+TRIMS = ("trim", "retrim")
+"""The passes that remove dead neurons."""
 
 
 class Use(msgspec.Struct, frozen=True):

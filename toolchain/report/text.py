@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from snnc.report.schema import Report, Side
+from snnc.report.schema import TRIMS, Report, Side
 from snnc.report.units import duration, energy, memory
 
 LABEL = 13
@@ -89,12 +89,13 @@ def _diagnoses(report: Report) -> list[str]:
 
 def _trimmed(report: Report) -> list[str]:
     """What was removed because it could change nothing."""
-    trim = report.passes.get("trim")
-    if not trim or not (trim["neurons"] or trim["synapses"]):
+    found = [report.passes[name] for name in TRIMS if name in report.passes]
+    neurons, synapses = (sum(trim[what] for trim in found) for what in ("neurons", "synapses"))
+    if not neurons and not synapses:
         return []
-    silent, unread = (sum(layer[why] for layer in trim["layers"]) for why in ("silent", "unread"))
-    removed = f"removed {trim['neurons']:,} dead neurons ({trim['synapses']:,} synapses)"
-    return [_row("trimmed", removed, *([f"{silent:,} silent, {unread:,} unread"] if trim["neurons"] else []))]
+    silent, unread = (sum(layer[why] for trim in found for layer in trim["layers"]) for why in ("silent", "unread"))
+    removed = f"removed {neurons:,} dead neurons ({synapses:,} synapses)"
+    return [_row("trimmed", removed, f"{silent:,} silent, {unread:,} unread" if neurons else "")]
 
 
 def _drift(report: Report) -> list[str]:
