@@ -20,9 +20,9 @@ from snnc.errors import DoesNotFit, InputError
 from snnc.image import Image
 from snnc.network import READ_OUT, Network, Population, Projection, Semantics
 from snnc.ops import Conv2d, Flatten, Linear, canonical
-from snnc.passes.verify import float_counts
 from snnc.samples import Samples
 from snnc.simulator import reference, simulate
+from snnc.simulator.floating import batches
 from snnc.simulator.reference import RANGE
 from snnc.targets import lava as bridge
 
@@ -50,6 +50,11 @@ def network(kind: str, seed: int = 0, bias: bool = False, leak: float = 0.0) -> 
     rng = np.random.default_rng(seed)
     layers = [Population("input", (12,), "input"), lif("hidden", (30,), beta=0.5), last(kind, leak=leak)]
     return chain(layers, [(linear(rng, 30, 12),), (linear(rng, 5, 30, bias=bias),)])
+
+
+def float_counts(net: Network, data: Samples) -> np.ndarray:
+    """What the output of the float network comes to over all steps."""
+    return batches.counts(net, {"input": data.spikes}, ["out"])["out"]
 
 
 def labelled(net: Network, samples: int = 60, steps: int = 25) -> Samples:

@@ -422,7 +422,7 @@ def test_what_is_left_equals_lava(kind: str, lava: Path) -> None:
     data = Samples(random_spikes(network, samples=3, steps=30, rate=0.5, seed=5))
     result = verification.verify(image, data, on="lava")
     assert result.equal, result.first
-    assert all(result.spikes.values())
+    assert sum(result.spikes.values()) > 100
 
 
 def test_a_network_of_integers_is_trimmed_too() -> None:

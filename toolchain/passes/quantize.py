@@ -127,7 +127,7 @@ def searched(network: Network, rules: Rules, samples: Samples | None = None) -> 
         done = _exact(layer, rules)
         best.append(done or _best(layer, rules, calibration))
         plain.append(done or _plain(layer, rules))
-        if calibration is not None and not layer.reads:
+        if calibration is not None and layer.incoming and not layer.reads:
             calibration.add(calibration.behind(layer), best[-1].integers)
     chosen, found = best, {}
     if calibration is not None:
