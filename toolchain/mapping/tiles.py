@@ -20,7 +20,7 @@ import numpy as np
 from snnc import ops
 from snnc.network import Network, Population, Projection
 from snnc.ops import Conv2d
-from snnc.resources import axon_bits, weight_bits
+from snnc.resources import axon_bits, other_bits, weight_bits
 from snnc.target import Target
 
 Box = tuple[int, int, int]
@@ -45,21 +45,21 @@ def cut(network: Network, target: Target) -> dict[str, np.ndarray]:
         box = _box(network, population, target, reach)
         if box is not None:
             boxes[population.name] = box
-    return {p.name: _numbers(p, boxes[p.name]) for p in network.layers if p.name in boxes}
+    return {p.name: _numbers(_image(network, p), boxes[p.name]) for p in network.layers if p.name in boxes}
 
 
 def _reach(network: Network, projection: Projection, boxes: dict[str, Box], target: Target) -> float:
     """Cores that a neuron in front of a projection reaches through it, on average."""
     post, op = network[projection.post], projection.op
     if not isinstance(op, Conv2d):
-        cores = op.taps * _stored_bits(projection, target) / target.core.synapse_bits.value
+        cores = op.taps * _stored_bits(network, projection, target) / target.core.synapse_bits.value
         return max(1.0, cores, post.size / target.core.neurons.value)
     if post.name not in boxes:
         return min(_REACH, max(1.0, post.size / target.core.neurons.value))
-    box = boxes[post.name]
-    total = math.ceil(post.shape[0] / box[0]) / (op.groups if op.groups > 1 else 1)
+    box, image = boxes[post.name], op.images(network[projection.pre].shape)[1]
+    total = math.ceil(image[0] / box[0]) / (op.groups if op.groups > 1 else 1)
     for axis in (0, 1):
-        size, taps = post.shape[1 + axis], op.weight.shape[2 + axis]
+        size, taps = image[1 + axis], op.weight.shape[2 + axis]
         parts = math.ceil(size / box[1 + axis])
         outputs, tap = np.divmod(np.arange(size * taps), taps)
         place = outputs * op.stride[axis] + tap * op.dilation[axis]
@@ -72,15 +72,18 @@ def _box(network: Network, population: Population, target: Target, reach: float)
     """Channels, rows and columns of a tile; None where neurons do better one by one. reach: cores a spike goes to."""
     into = network.into(population.name)
     convs = [p for p in into if isinstance(p.op, Conv2d)]
-    if not convs or len(convs) != len(into) or len(population.shape) != 3:
+    if not convs or len(convs) != len(into):
+        return None
+    shape = _image(network, population)
+    if any(_conv(p).images(network[p.pre].shape)[1] != shape for p in convs):
         return None
     core, synapse = target.core, target.synapse
-    alone = sum(ops.synapses(_conv(p), network[p.pre].shape) * _stored_bits(p, target) for p in convs)
+    alone = sum(ops.synapses(_conv(p), network[p.pre].shape) * _stored_bits(network, p, target) for p in convs)
     sends = population.size * max(1 / core.neurons.value, _SAFETY * reach / core.out_axons.value)
     if alone / core.synapse_bits.value <= sends:
         return None
     best, chosen = math.inf, None
-    sizes = [_even_sizes(n) for n in population.shape]
+    sizes = [_even_sizes(n) for n in shape]
     rims = {(axis, n): [_lists(_conv(p), n, axis) for p in convs] for axis in (0, 1) for n in sizes[1 + axis]}
     for channels, rows, columns in itertools.product(*sizes):
         neurons = channels * rows * columns
@@ -91,17 +94,19 @@ def _box(network: Network, population: Population, target: Target, reach: float)
             inputs = _input_channels(_conv(p), channels)
             extent_y, kinds_y = rims[0, rows][k]
             extent_x, kinds_x = rims[1, columns][k]
-            height, width = network[p.pre].shape[1:]
+            _, height, width = _conv(p).images(network[p.pre].shape)[0]
             axons += inputs * min(extent_y, height) * min(extent_x, width)
             each = channels if _conv(p).groups == 1 else math.ceil(channels / _conv(p).groups)
-            bits += inputs * int(axon_bits(each * np.outer(kinds_y, kinds_x), _stored_bits(p, target), synapse).sum())
+            bits += inputs * int(
+                axon_bits(each * np.outer(kinds_y, kinds_x), _stored_bits(network, p, target), synapse).sum()
+            )
         shares = (
             neurons / core.neurons.value,
             axons / core.in_axons.value,
             bits / core.synapse_bits.value,
             _SAFETY * neurons * reach / core.out_axons.value,
         )
-        count = math.prod(math.ceil(n / m) for n, m in zip(population.shape, (channels, rows, columns), strict=True))
+        count = math.prod(math.ceil(n / m) for n, m in zip(shape, (channels, rows, columns), strict=True))
         if max(shares) > 1 or (max(shares) < _LEAST and count > 1):
             continue
         # The neurons in front need more cores where all of them would not have axons enough.
@@ -119,11 +124,17 @@ def _conv(projection: Projection) -> Conv2d:
     return op
 
 
-def _stored_bits(projection: Projection, target: Target) -> int:
+def _image(network: Network, population: Population) -> Box:
+    """A population as (channels, rows, columns), by the first convolution that leads into it."""
+    first = next(p for p in network.into(population.name) if isinstance(p.op, Conv2d))
+    return _conv(first).images(network[first.pre].shape)[1]
+
+
+def _stored_bits(network: Network, projection: Projection, target: Target) -> int:
     """Of a synapse with the index of a full core."""
     synapse = target.synapse
     index = synapse.index_bits.holding((target.core.neurons.value - 1).bit_length())
-    return weight_bits(projection, synapse) + synapse.delay_bits.value + synapse.tag_bits.value + index
+    return weight_bits(projection, synapse) + other_bits(network, projection, synapse) + index
 
 
 def _even_sizes(n: int) -> list[int]:
@@ -151,9 +162,9 @@ def _lists(op: Conv2d, size: int, axis: int) -> tuple[int, np.ndarray]:
     return len(np.unique(reached)), np.array([len(kind) // 2 for kind in kinds])
 
 
-def _numbers(population: Population, box: tuple[int, int, int]) -> np.ndarray:
+def _numbers(shape: Box, box: Box) -> np.ndarray:
     """Tiles counted row by row and column by column, those of one place one after the other."""
-    parts = [math.ceil(n / m) for n, m in zip(population.shape, box, strict=True)]
-    channel, row, column = (np.arange(n) * count // n for n, count in zip(population.shape, parts, strict=True))
+    parts = [math.ceil(n / m) for n, m in zip(shape, box, strict=True)]
+    channel, row, column = (np.arange(n) * count // n for n, count in zip(shape, parts, strict=True))
     tile = (row[None, :, None] * parts[2] + column[None, None, :]) * parts[0] + channel[:, None, None]
     return tile.astype(np.int32).ravel()
