@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from snnc import datasets, frontends, models, pipeline, tickets
-from snnc import target as chips
+from snnc import datasets, frontends, models, tickets
 from snnc.network import Network, Population, Projection
 from snnc.ops import Conv2d, Linear, Op, Pair, Shape, canonical
+from snnc.passes.lower import lower
+from snnc.simulator.floating.batches import counts
 from snnc.version import VERSION
 
 TICKETS = Path("build/instances")
@@ -142,7 +143,10 @@ def _shuffled(network: Network, name: str, order: np.ndarray) -> Network:
 
 
 def _ticket(sparsity: float) -> Callable[[Path], tuple[Network, np.ndarray]]:
-    """A lottery ticket of the demo, as it is when the compiler partitions it, with the rates it has on its data."""
+    """A lottery ticket of the demo, with the rates of its float network on its data.
+
+    Its weights are rounded here and not by the compiler, so that the instance stays the same when that changes.
+    """
 
     def make(folder: Path) -> tuple[Network, np.ndarray]:
         recipe = models.recipe("mlp")
@@ -150,15 +154,21 @@ def _ticket(sparsity: float) -> Callable[[Path], tuple[Network, np.ndarray]]:
         path = folder / f"ticket-{sparsity:.0%}-{mark}.pt".replace("%", "")
         if not path.exists():
             tickets.find(recipe, sparsity=sparsity, data="digits", seed=0, out=path)
-        network, _ = frontends.load(path)
-        state = pipeline.start(network, chips.load("loihi"), datasets.samples("digits", "validation"), None)
-        last = [name for name, _ in pipeline.PASSES].index("profile")
-        state, _ = pipeline.run(state, pipeline.PASSES[: last + 1], None)
-        (source,) = state.network.inputs
-        populations = (neurons(source.name, source.shape), *state.network.layers)
-        return replace(state.network, populations=populations, name=f"lottery-{sparsity:.0%}"), state.rates
+        network = lower(frontends.load(path)[0])
+        data = datasets.samples("digits", "validation")
+        found = counts(network, {network.inputs[0].name: data.spikes})
+        rates = [found[p.name].mean(axis=0) / data.steps for p in network.populations]
+        ops = [Linear(_rounded(p.op.weight)) for p in network.projections]
+        return join(f"lottery-{100 * sparsity:.0f}", [p.shape for p in network.populations], ops), np.concatenate(rates)
 
     return make
+
+
+def _rounded(weight: sparse.csr_array) -> sparse.csr_array:
+    """The same synapses with whole weights, none of which becomes 0."""
+    steps = np.rint(np.abs(weight.data) * (LARGEST_WEIGHT / np.abs(weight.data).max()))
+    values = (np.sign(weight.data) * np.maximum(steps, 1)).astype(np.int16)
+    return sparse.csr_array((values, weight.indices, weight.indptr), shape=weight.shape)
 
 
 def _kernel(
