@@ -13,3 +13,8 @@ def chip(**limits: int) -> Target:
     base = target.load("loihi")
     core = {name: msgspec.structs.replace(getattr(base.core, name), value=value) for name, value in limits.items()}
     return msgspec.structs.replace(base, core=msgspec.structs.replace(base.core, **core))
+
+
+def multicasting(chip: Target) -> Target:
+    """The same chip with a mesh that multicasts."""
+    return msgspec.structs.replace(chip, mesh=msgspec.structs.replace(chip.mesh, multicast=True))

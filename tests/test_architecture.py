@@ -28,6 +28,7 @@ RANKS = [
     {"snnc.rules", "snnc.image", "snnc.models", "snnc.quantization.grid"},
     {"snnc.simulator", "snnc.tickets", "snnc.mapping"},
     {"snnc.targets", "snnc.compilation", "snnc.frontends", "snnc.quantization"},
+    {"snnc.placement"},
     {"snnc.passes", "snnc.dump"},
     {"snnc.pipeline", "snnc.report", "snnc.datasets", "snnc.verification"},
     {"snnc.cures"},

@@ -32,7 +32,7 @@ def board(cores: int, **limits: int) -> Target:
     base = chip(**limits)
     counts = {"columns": 1, "rows": 1, "cores_per_tile": cores}
     mesh = {name: msgspec.structs.replace(getattr(base.mesh, name), value=n) for name, n in counts.items()}
-    return msgspec.structs.replace(base, mesh=msgspec.structs.replace(base.mesh, **mesh))
+    return msgspec.structs.replace(base, mesh=msgspec.structs.replace(base.mesh, **mesh), board=None)
 
 
 def refused(network: Network, target: Target, samples: Samples | None = None, **options: object) -> DoesNotFit:

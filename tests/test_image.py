@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,19 @@ def test_a_manifest_that_makes_no_network(saved: Path, field: str, value: object
     rewrite(saved, "manifest.json", change)
     with pytest.raises(InputError, match=says):
         Image.load(saved)
+
+
+def test_a_site_that_the_board_does_not_have(image: Image, tmp_path: Path) -> None:
+    last = image.target.grid.cores - 1
+    for site, fine in ((last, True), (last + 1, False)):
+        sites = image.mapping.site_of.copy()
+        sites[0] = site
+        replace(image, mapping=replace(image.mapping, site_of=sites)).save(tmp_path / "moved.snnc")
+        if fine:
+            assert Image.load(tmp_path / "moved.snnc").mapping.site_of[0] == last
+        else:
+            with pytest.raises(InputError, match="sites that the target does not have"):
+                Image.load(tmp_path / "moved.snnc")
 
 
 def test_an_array_that_lies_about_its_size(saved: Path) -> None:

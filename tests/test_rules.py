@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from float_networks import chain, conv, lif, mlp
 from small_chips import chip
 
-import snnc
 from snnc import pipeline, rules
-from snnc.errors import DoesNotFit
+from snnc.errors import DoesNotFit, Violation
 from snnc.network import Network, Population, Semantics
 from snnc.ops import Linear, canonical
+from snnc.passes.lower import lower
+from snnc.passes.quantize import Limits, quantize
+from snnc.resources import usage
+from snnc.target import Target
 
 
 def with_population(network: Network, name: str, **changes: object) -> Network:
@@ -81,12 +85,34 @@ def test_a_sound_network_breaks_none(network: Network) -> None:
 
 
 def test_a_chip_that_is_too_small_says_by_how_much() -> None:
-    with pytest.raises(DoesNotFit) as caught:
-        snnc.compile(mlp((10, 300, 5)), chip(neurons=2))
-    (violation,) = caught.value.violations
+    (violation,) = too_large(mlp((10, 300, 5)), chip(neurons=2), chips=1)
     assert violation.rule == "cores"
-    assert "153 cores" in violation.message
-    assert "128" in violation.message
+    assert violation.message == "it needs 153 cores, 2 chips of 128; --chips allows 1"
+    assert violation.fix.startswith("allow --chips 2, or prune it: its synapses alone fill")
+
+
+def test_a_board_that_is_too_small_says_by_how_much() -> None:
+    (violation,) = too_large(mlp((10, 5000, 5), density=0.5), chip(neurons=1))
+    assert violation.message == "it needs 5,005 cores; loihi has 4,096 on 32 chips"
+    assert violation.fix.startswith("prune it")
+    (violation,) = too_large(mlp((10, 5000, 5), density=0.5), chip(neurons=1), chips=40)
+    assert "has 4,096 on 32 chips" in violation.message
+    alone = msgspec.structs.replace(chip(neurons=2), board=None)
+    (violation,) = too_large(mlp((10, 300, 5)), alone)
+    assert violation.message == "it needs 153 cores; loihi has 128"
+
+
+def too_large(network: Network, target: Target, chips: int | None = None) -> list[Violation]:
+    """The breaches of capacity with neurons in order, as many on each core as it holds."""
+    network = lowered(network)
+    inputs, per_core = network.inputs[0].size, target.core.neurons.value
+    core_of = np.concatenate([np.full(inputs, -1), np.arange(network.size - inputs) // per_core]).astype(np.int32)
+    return rules.check_capacity(network, usage(network, core_of, target), core_of, target, chips)
+
+
+def lowered(network: Network) -> Network:
+    limits = Limits(weight=127, exponent=0, threshold=2**17 - 1, bias=2**12 - 1, one=4096)
+    return quantize(lower(network), "cuba_fixed", limits)[0]
 
 
 def test_every_rule_documents_itself() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from importlib import metadata, resources
 from pathlib import Path
 
 import pytest
+from float_networks import mlp, spikes
 
 import snnc
 from snnc import target
 from snnc.errors import InputError, UsageError
+from snnc.samples import Samples
 
 TEXT = (resources.files("snnc.targets") / "loihi.toml").read_text()
 
@@ -31,7 +34,55 @@ def test_loihi_is_davies_2018() -> None:
     assert chip.core.synapse_bits.value == 16384 * 64
     assert (chip.energy.synop_pj.value, chip.energy.neuron_active_pj.value) == (23.6, 81.0)
     assert chip.energy.static_mw is None
-    assert all(n.kind == "published" for _, n in chip.numbers())
+    assert {name for name, n in chip.numbers() if n.kind != "published"} == {
+        "board.columns",
+        "energy.crossing_pj",
+        "timing.crossing_ns",
+        "timing.barrier_doubling_ns",
+    }
+    assert chip.chips == 32
+    assert chip.grid.cores == 4096
+    assert chip.grid.crossing == 30
+
+
+def without_board(text: str) -> str:
+    """The description of a chip as it was written before there were boards."""
+    text = re.sub(r"\[board\]\n(?:.+\n)*\n", "", text)
+    return re.sub(
+        r"^(crossing_pj|crossing_ns|barrier_doubling_ns|davies2021|frady2020|nahuku) = .*\n", "", text, flags=re.M
+    )
+
+
+def test_a_description_without_a_board_is_of_one_chip(tmp_path: Path) -> None:
+    text = without_board(TEXT)
+    assert "crossing" not in text
+    (tmp_path / "old.toml").write_text(text)
+    old = target.load(str(tmp_path / "old.toml"))
+    assert (old.board, old.chips, old.grid.cores) == (None, 1, 128)
+    assert not old.mesh.multicast
+    assert target.from_json(target.to_json(old), "") == old
+    image = snnc.compile(mlp(), old)
+    run = snnc.simulate(image, Samples(spikes(mlp())))
+    assert snnc.estimate(image, run).crossing_pj == 0
+
+
+@pytest.mark.parametrize("name", ["crossing_pj", "crossing_ns", "barrier_doubling_ns"])
+def test_a_board_needs_the_cost_of_its_borders(tmp_path: Path, name: str) -> None:
+    (tmp_path / "mine.toml").write_text(re.sub(rf"^{name} = .*\n", "", TEXT, flags=re.M))
+    with pytest.raises(InputError, match=rf"a board of 32 chips needs .*{name}"):
+        target.load(str(tmp_path / "mine.toml"))
+
+
+def test_a_board_has_chips(tmp_path: Path) -> None:
+    board = '[board]\ncolumns = { value = 0, source = "nahuku" }\n'
+    (tmp_path / "mine.toml").write_text(re.sub(r"\[board\]\ncolumns = .*\n", board, TEXT))
+    with pytest.raises(InputError, match="at least one chip"):
+        target.load(str(tmp_path / "mine.toml"))
+
+
+def test_a_mesh_may_multicast(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(TEXT.replace("[mesh]\n", "[mesh]\nmulticast = true\n"))
+    assert target.load(str(tmp_path / "mine.toml")).grid.multicast
 
 
 def test_what_is_not_published_of_loihi2_is_marked() -> None:

@@ -322,7 +322,8 @@ class _Search:
         """The share of the weights that would do if all that is used grew with it."""
         usage, target = self.state.usage, self.state.target
         assert usage is not None
-        ratios = [target.mesh.cores * (self.options.chips or 1) / usage.cores]
+        chips = min(self.options.chips or target.chips, target.chips)
+        ratios = [target.mesh.cores * chips / usage.cores]
         for name in target.core.__struct_fields__:
             if hasattr(usage, name):
                 ratios.append(getattr(target.core, name).value / max(1, int(getattr(usage, name).max())))

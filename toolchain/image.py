@@ -27,7 +27,7 @@ from snnc.network import Network, Population, Projection, Semantics
 from snnc.ops import Conv2d, Linear, Pair
 from snnc.resources import Usage, usage
 from snnc.target import Target
-from snnc.traffic import Routes, routes
+from snnc.traffic import Routes, chip_of, routes
 
 VERSION = 2
 # More than any chip's memory; a damaged or hostile file cannot make us allocate more.
@@ -52,7 +52,7 @@ class Mapping:
     """Where neurons live.
 
     core_of: int32 (neurons,), -1 for inputs. site_of: int32 (cores,), the physical core of each
-    logical one: tile by tile, row by row.
+    logical one: chip by chip, tile by tile, row by row.
     """
 
     core_of: np.ndarray
@@ -77,7 +77,7 @@ class Image:
 
     @cached_property
     def routes(self) -> Routes:
-        return routes(self.usage.stored, self.mapping.core_of, self.mapping.site_of, self.target.mesh)
+        return routes(self.usage.stored, self.mapping.core_of, self.mapping.site_of, self.target.grid)
 
     @property
     def cores(self) -> int:
@@ -87,6 +87,11 @@ class Image:
     def tiles(self) -> int:
         """Tiles with at least one core in use."""
         return len(np.unique(self.mapping.site_of // self.target.mesh.cores_per_tile.value))
+
+    @property
+    def chips(self) -> int:
+        """Chips with at least one core in use."""
+        return len(np.unique(chip_of(self.mapping.site_of, self.target.grid)))
 
     def save(self, path: Path) -> None:
         """Write the image; the file appears whole or not at all."""
@@ -247,6 +252,8 @@ def _unpack(files: dict[str, bytes], where: str) -> Image:
         mapping = Mapping(arrays[manifest.core_of], arrays[manifest.site_of])
         _check_mapping(network, mapping)
         target = targets.from_json(files["target.json"], where)
+        if np.any(mapping.site_of >= target.grid.cores):
+            raise ValueError("the mapping names sites that the target does not have")
     except KeyError as error:
         raise InputError(f"the image lacks {error}", where=where) from None
     except (msgspec.DecodeError, ValueError) as error:

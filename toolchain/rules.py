@@ -24,7 +24,7 @@ APPROXIMATE = "or take the nearest, and see how far it drifts: --approximate"
 
 @dataclass(frozen=True)
 class Rule:
-    """A named rule. check takes (network, target) or, for capacity, (network, usage, core_of, target)."""
+    """A named rule. check takes (network, target) or, for capacity, (network, usage, core_of, target, chips)."""
 
     name: str
     check: Callable[..., Iterator[Violation]]
@@ -267,7 +267,9 @@ def connected(network: Network, target: Target) -> Iterator[Violation]:
             )
 
 
-def core_capacity(network: Network, usage: Usage, core_of: np.ndarray, target: Target) -> Iterator[Violation]:
+def core_capacity(
+    network: Network, usage: Usage, core_of: np.ndarray, target: Target, chips: int | None = None
+) -> Iterator[Violation]:
     """No core holds more neurons, axons, synapse bits or parameter groups than it has."""
     for name, noun, fix in (
         ("neurons", "neurons", "use more cores"),
@@ -290,18 +292,37 @@ def core_capacity(network: Network, usage: Usage, core_of: np.ndarray, target: T
             )
 
 
-def chip_capacity(network: Network, usage: Usage, core_of: np.ndarray, target: Target) -> Iterator[Violation]:
-    """The network needs no more cores than the chip has."""
-    if usage.cores > target.mesh.cores:
-        synapses = usage.synapse_bits.sum() / target.core.synapse_bits.value
+def chip_capacity(
+    network: Network, usage: Usage, core_of: np.ndarray, target: Target, chips: int | None = None
+) -> Iterator[Violation]:
+    """The network needs no more cores than the chips have that it may use."""
+    per_chip = target.mesh.cores
+    allowed = target.chips if chips is None else min(chips, target.chips)
+    if usage.cores <= allowed * per_chip:
+        return
+    needed = -(-usage.cores // per_chip)
+    synapses = usage.synapse_bits.sum() / target.core.synapse_bits.value
+    prune = (
+        f"prune it: its synapses alone fill {synapses:,.1f} cores, its neurons "
+        f"{usage.neurons.sum() / target.core.neurons.value:,.1f}"
+    )
+    if needed <= target.chips:
         yield Violation(
             "cores",
             f"network '{network.name}'",
-            f"it needs {usage.cores:,} cores; {target.name} has {target.mesh.cores:,}",
-            f"prune it: its synapses alone fill {synapses:,.1f} cores, its neurons "
-            f"{usage.neurons.sum() / target.core.neurons.value:,.1f}",
-            "mesh",
+            f"it needs {usage.cores:,} cores, {needed:,} chips of {per_chip:,}; --chips allows {allowed:,}",
+            f"allow --chips {needed}, or {prune}",
+            "board",
         )
+        return
+    board = f" on {target.chips:,} chips" if target.chips > 1 else ""
+    yield Violation(
+        "cores",
+        f"network '{network.name}'",
+        f"it needs {usage.cores:,} cores; {target.name} has {target.chips * per_chip:,}{board}",
+        prune,
+        "board" if target.chips > 1 else "mesh",
+    )
 
 
 def _layers_on(network: Network, core_of: np.ndarray, core: int) -> str:
@@ -333,6 +354,8 @@ def check_operations(network: Network, target: Target) -> list[Violation]:
     return [v for rule in OPERATION_RULES for v in rule.check(network, target)]
 
 
-def check_capacity(network: Network, usage: Usage, core_of: np.ndarray, target: Target) -> list[Violation]:
-    """Every breach of a capacity rule by a mapped network."""
-    return [v for rule in CAPACITY_RULES for v in rule.check(network, usage, core_of, target)]
+def check_capacity(
+    network: Network, usage: Usage, core_of: np.ndarray, target: Target, chips: int | None = None
+) -> list[Violation]:
+    """Every breach of a capacity rule by a mapped network. chips: so many may be used; None = all of the board."""
+    return [v for rule in CAPACITY_RULES for v in rule.check(network, usage, core_of, target, chips)]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any, Literal
@@ -70,15 +71,69 @@ class Core(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Mesh(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Tiles in a grid, several cores a tile, dimension-ordered XY routes."""
+    """Tiles in a grid, several cores a tile, dimension-ordered XY routes.
+
+    multicast: whether a spike for several cores travels once along what their routes share; else it is sent
+    once for each core.
+    """
 
     columns: Count
     rows: Count
     cores_per_tile: Count
+    multicast: bool = False
 
     @property
     def cores(self) -> int:
+        """Cores of one chip."""
         return self.columns.value * self.rows.value * self.cores_per_tile.value
+
+
+class Board(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Chips in a grid over which the mesh goes on: the last tiles of a chip are linked to the first of the next."""
+
+    columns: Count
+    rows: Count
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All tiles that a target has, of all its chips, as plain numbers.
+
+    Sites are numbered chip by chip, in a chip tile by tile, row by row as chips and tiles both are; several sites
+    are in one tile. columns, rows: of tiles in a chip. chip_columns, chip_rows: of chips on the board.
+    crossing: how many hops the step over a chip's border costs beyond being one.
+    """
+
+    columns: int
+    rows: int
+    cores_per_tile: int
+    chip_columns: int = 1
+    chip_rows: int = 1
+    crossing: float = 0.0
+    multicast: bool = False
+
+    @property
+    def chip_cores(self) -> int:
+        return self.columns * self.rows * self.cores_per_tile
+
+    @property
+    def chips(self) -> int:
+        return self.chip_columns * self.chip_rows
+
+    @property
+    def cores(self) -> int:
+        """Cores of all chips."""
+        return self.chip_cores * self.chips
+
+    @property
+    def width(self) -> int:
+        """Columns of tiles of the whole board."""
+        return self.columns * self.chip_columns
+
+    @property
+    def height(self) -> int:
+        """Rows of tiles of the whole board."""
+        return self.rows * self.chip_rows
 
 
 class Neuron(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -119,7 +174,11 @@ class Synapse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Energy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Picojoule per event. static_mw: static power of a chip, where a source gives it."""
+    """Picojoule per event.
+
+    crossing_pj: of a hop from chip to chip, beyond that of any hop; required where there are several chips.
+    static_mw: static power of a chip, where a source gives it.
+    """
 
     synop_pj: Quantity
     neuron_active_pj: Quantity
@@ -127,11 +186,16 @@ class Energy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     spike_pj: Quantity
     hop_x_pj: Quantity
     hop_y_pj: Quantity
+    crossing_pj: Quantity | None = None
     static_mw: Quantity | None = None
 
 
 class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Nanoseconds per event; the barrier grows linearly from one tile to all of them."""
+    """Nanoseconds per event; the barrier grows linearly from one tile to all of a chip.
+
+    Required where there are several chips: crossing_ns, of a hop from chip to chip beyond that of any hop;
+    barrier_doubling_ns, by which the barrier grows when the chips become twice as many.
+    """
 
     synop_ns: Quantity
     neuron_active_ns: Quantity
@@ -141,10 +205,15 @@ class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hop_y_ns: Quantity
     barrier_min_ns: Quantity
     barrier_max_ns: Quantity
+    crossing_ns: Quantity | None = None
+    barrier_doubling_ns: Quantity | None = None
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A chip. sources: key -> full citation, every `source` above is one of the keys."""
+    """A chip, and the board it is on; without one it is alone.
+
+    sources: key -> full citation, every `source` above is one of the keys.
+    """
 
     schema: Literal[1]
     name: str
@@ -156,11 +225,33 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     energy: Energy
     timing: Timing
     sources: dict[str, str]
+    board: Board | None = None
+
+    @property
+    def chips(self) -> int:
+        return 1 if self.board is None else self.board.columns.value * self.board.rows.value
+
+    @property
+    def grid(self) -> Grid:
+        """The tiles of all chips, with the extra cost of a crossing by energy."""
+        energy, mesh, board = self.energy, self.mesh, self.board
+        hop = (energy.hop_x_pj.value + energy.hop_y_pj.value) / 2
+        extra = 0.0 if energy.crossing_pj is None else energy.crossing_pj.value
+        return Grid(
+            mesh.columns.value,
+            mesh.rows.value,
+            mesh.cores_per_tile.value,
+            1 if board is None else board.columns.value,
+            1 if board is None else board.rows.value,
+            extra / hop if hop else 0.0,
+            mesh.multicast,
+        )
 
     def numbers(self) -> Iterator[tuple[str, Quantity | Count | Widths]]:
         """All numbers as (dotted field name, number), in the order of the file."""
-        for section in ("core", "mesh", "neuron", "synapse", "energy", "timing"):
-            for name in (part := getattr(self, section)).__struct_fields__:
+        for section in ("core", "mesh", "board", "neuron", "synapse", "energy", "timing"):
+            part = getattr(self, section)
+            for name in () if part is None else part.__struct_fields__:
                 value = getattr(part, name)
                 if isinstance(value, (Quantity, Count, Widths)):
                     yield f"{section}.{name}", value
@@ -175,6 +266,17 @@ def parse(text: str, where: str) -> Target:
     for name, number in target.numbers():
         if number.source not in target.sources:
             raise InputError(f"{name} cites '{number.source}', which [sources] does not list", where=where)
+    return _complete(target, where)
+
+
+def _complete(target: Target, where: str) -> Target:
+    """The target, if it has what its board asks for; InputError otherwise."""
+    if target.board is not None and min(target.board.columns.value, target.board.rows.value) < 1:
+        raise InputError("a board has at least one chip", where=where)
+    if target.chips > 1:
+        for section, name in (("energy", "crossing_pj"), ("timing", "crossing_ns"), ("timing", "barrier_doubling_ns")):
+            if getattr(getattr(target, section), name) is None:
+                raise InputError(f"a board of {target.chips} chips needs {section}.{name}", where=where)
     return target
 
 
@@ -186,9 +288,10 @@ def to_json(target: Target) -> bytes:
 def from_json(data: bytes, where: str) -> Target:
     """Inverse of :func:`to_json`; InputError names file and field."""
     try:
-        return msgspec.json.decode(data, type=Target)
+        target = msgspec.json.decode(data, type=Target)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(f"bad target description: {error}", where=where) from None
+    return _complete(target, where)
 
 
 def names() -> list[str]:

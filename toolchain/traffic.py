@@ -1,10 +1,13 @@
 """Spikes between cores: who sends to whom, how far, over which links.
 
-A spike leaves its core once for every other core that holds one of its targets
-(unicast, as Loihi's out-axons do) and travels first along x, then along y. The
-objective of a mapping is ``sum over neurons of rate * other cores reached``, then hops,
-then the hottest link. Spikes from outside the chip have no place on the mesh; they
-count as messages, never as hops.
+A spike travels first along x, then along y, over the tiles of all chips as one grid; the step over a
+chip's border is a hop that costs more, and is counted once more, as a crossing. It leaves its core once
+for every other core that holds one of its targets (unicast, as Loihi's out-axons do), or, where the mesh
+multicasts, as one message that takes every link on the way to any of them once: along its row as far as
+needed to both sides, and from there along the columns of its targets.
+
+The objective of a mapping is ``sum over neurons of rate * other cores reached``, then hops, then the
+hottest link. Spikes from outside the chip have no place on the mesh; they count as messages, never as hops.
 """
 
 from __future__ import annotations
@@ -14,89 +17,201 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from snnc.target import Mesh
+from snnc.target import Grid
 
 
 @dataclass(frozen=True, eq=False)
 class Routes:
     """What one spike of each neuron costs on the network; int64 (neurons,) each.
 
-    messages: other cores it goes to (for an input: cores). hops_x, hops_y: tile-to-tile hops, summed
-    over its messages. longest: (x, y) of the longest route that exists.
+    messages: other cores it goes to (for an input: cores). hops_x, hops_y: tile-to-tile hops, summed over its
+    messages, or, with multicast, links taken. crossings: those of them from chip to chip. longest: (x, y,
+    crossings) of the longest route that exists, by crossings first.
     """
 
     messages: np.ndarray
     hops_x: np.ndarray
     hops_y: np.ndarray
-    longest: tuple[int, int]
+    crossings: np.ndarray
+    longest: tuple[int, int, int]
 
 
-def tile_of(site_of: np.ndarray, mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
-    """Column and row of the tile in which each core sits. site_of: (cores,), tile by tile, row by row."""
-    tile = site_of // mesh.cores_per_tile.value
-    return tile % mesh.columns.value, tile // mesh.columns.value
+@dataclass(frozen=True)
+class Link:
+    """A link from tile to tile, each (column, row) on the board, and what it carries."""
+
+    start: tuple[int, int]
+    stop: tuple[int, int]
+    load: float
 
 
-def distances(site_of: np.ndarray, mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True, eq=False)
+class Moves:
+    """Straight moves in parallel lines, int64 (moves,) each.
+
+    who: whose it is. line: the row or column. start, stop: places on it.
+    """
+
+    who: np.ndarray
+    line: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+
+    @property
+    def hops(self) -> np.ndarray:
+        return np.abs(self.stop - self.start)
+
+    def crossings(self, length: int) -> np.ndarray:
+        """Borders of chips of that length on the way."""
+        return np.abs(self.stop // length - self.start // length)
+
+    def loads(self, load: np.ndarray, lines: int, length: int) -> np.ndarray:
+        """Sum over the links of the lines, (2, lines, length - 1): [0] to higher places, [1] back."""
+        result = np.zeros((2, lines, length))
+        for back, forward in enumerate((self.start < self.stop, self.start > self.stop)):
+            line, weight = self.line[forward], load[self.who[forward]]
+            low = np.minimum(self.start, self.stop)[forward]
+            high = np.maximum(self.start, self.stop)[forward]
+            # A move from low to high loads links low .. high - 1: add at low, take away at high, sum up.
+            np.add.at(result[back], (line, low), weight)
+            np.add.at(result[back], (line, high), -weight)
+        return np.cumsum(result, axis=2)[:, :, : length - 1]
+
+
+def chip_of(site_of: np.ndarray, grid: Grid) -> np.ndarray:
+    """The chip of each core, (cores,)."""
+    return site_of // grid.chip_cores
+
+
+def tile_of(site_of: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Column and row, on the whole board, of the tile in which each core sits. site_of: (cores,)."""
+    chip, site = np.divmod(site_of, grid.chip_cores)
+    tile = site // grid.cores_per_tile
+    return (
+        chip % grid.chip_columns * grid.columns + tile % grid.columns,
+        chip // grid.chip_columns * grid.rows + tile // grid.columns,
+    )
+
+
+def distances(site_of: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Hops along x and y between every two cores, (cores, cores) each."""
-    x, y = tile_of(site_of, mesh)
+    x, y = tile_of(site_of, grid)
     return np.abs(x[:, None] - x[None, :]), np.abs(y[:, None] - y[None, :])
 
 
-def routes(reached: sparse.csr_array, core_of: np.ndarray, site_of: np.ndarray, mesh: Mesh) -> Routes:
+def routes(reached: sparse.csr_array, core_of: np.ndarray, site_of: np.ndarray, grid: Grid) -> Routes:
     """Cost of one spike of every neuron. reached: CSR (neurons, cores), non-zero where it has a synapse."""
-    source = np.repeat(core_of, np.diff(reached.indptr))
-    neuron = np.repeat(np.arange(len(core_of)), np.diff(reached.indptr))
-    away = reached.indices != source
-    inside = away & (source >= 0)
-    x, y = distances(site_of, mesh)
-    hops = [np.where(inside, d[source, reached.indices], 0) for d in (x, y)]
-    total = [np.bincount(neuron, weights=h, minlength=len(core_of)).astype(np.int64) for h in hops]
-    far = int(np.argmax(hops[0] + hops[1])) if len(neuron) else None
+    neuron, goal = _away(reached, core_of)
+    messages = np.bincount(neuron, minlength=len(core_of)).astype(np.int64)
+    neuron, goal = _inside(neuron, goal, core_of)
+    single = _single(neuron, *tile_of(site_of, grid), core_of[neuron], goal)
+    along_x, along_y = _shared(*single) if grid.multicast else single
+
+    def total(who: np.ndarray, count: np.ndarray) -> np.ndarray:
+        return np.bincount(who, weights=count, minlength=len(core_of)).astype(np.int64)
+
     return Routes(
-        messages=np.bincount(neuron[away], minlength=len(core_of)).astype(np.int64),
-        hops_x=total[0],
-        hops_y=total[1],
-        longest=(0, 0) if far is None else (int(hops[0][far]), int(hops[1][far])),
+        messages=messages,
+        hops_x=total(along_x.who, along_x.hops),
+        hops_y=total(along_y.who, along_y.hops),
+        crossings=total(along_x.who, along_x.crossings(grid.columns))
+        + total(along_y.who, along_y.crossings(grid.rows)),
+        longest=_longest(*single, grid),
     )
 
 
-def flow(reached: sparse.csr_array, core_of: np.ndarray, rates: np.ndarray) -> np.ndarray:
-    """Spikes per step from core to core, (cores, cores), diagonal 0. rates: (neurons,) spikes per step."""
-    cores = reached.shape[1]
-    source = np.repeat(core_of, np.diff(reached.indptr))
+def flow(reached: sparse.csr_array, core_of: np.ndarray, rates: np.ndarray) -> sparse.csr_array:
+    """Spikes per step from core to core, CSR (cores, cores), no diagonal. rates: (neurons,) spikes per step."""
+    inner = np.flatnonzero(core_of >= 0)
+    shape = (reached.shape[1], len(core_of))
+    member = sparse.csr_array((np.ones(len(inner)), (core_of[inner], inner)), shape=shape)
     rate = np.repeat(rates, np.diff(reached.indptr))
-    inside = source >= 0
-    pair = source[inside].astype(np.int64) * cores + reached.indices[inside]
-    result = np.bincount(pair, weights=rate[inside], minlength=cores * cores).reshape(cores, cores)
-    np.fill_diagonal(result, 0)
-    return result
+    pairs = (member @ sparse.csr_array((rate, reached.indices, reached.indptr), shape=reached.shape)).tocoo()
+    away = pairs.row != pairs.col
+    flows = sparse.csr_array((pairs.data[away], (pairs.row[away], pairs.col[away])), shape=pairs.shape)
+    flows.sort_indices()
+    return flows
 
 
-def link_loads(flows: np.ndarray, site_of: np.ndarray, mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
-    """Load of every link under XY routes, in the unit of `flows` (cores, cores).
+def link_loads(flows: sparse.csr_array | np.ndarray, site_of: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Load of every link where each message has its own, in the unit of `flows` (cores, cores).
 
     Returns (horizontal, vertical): [0] eastward / southward (to higher numbers), [1] back;
-    horizontal (2, rows, columns - 1), vertical (2, rows - 1, columns).
+    horizontal (2, height, width - 1), vertical (2, height - 1, width).
     """
-    columns, rows = mesh.columns.value, mesh.rows.value
-    x, y = tile_of(site_of, mesh)
-    a, b = np.nonzero(flows)
-    load = flows[a, b]
+    pairs = sparse.coo_array(flows)
+    moves = _single(np.arange(pairs.nnz), *tile_of(site_of, grid), pairs.row, pairs.col)
+    return _loads(moves, pairs.data, grid)
+
+
+def multicast_loads(
+    reached: sparse.csr_array, core_of: np.ndarray, rates: np.ndarray, site_of: np.ndarray, grid: Grid
+) -> tuple[np.ndarray, np.ndarray]:
+    """As :func:`link_loads`, where messages of one spike share links. rates: (neurons,) spikes per step."""
+    neuron, goal = _inside(*_away(reached, core_of), core_of)
+    moves = _single(neuron, *tile_of(site_of, grid), core_of[neuron], goal)
+    return _loads(_shared(*moves), rates, grid)
+
+
+def _loads(moves: tuple[Moves, Moves], load: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    along_x, along_y = moves
     return (
-        _line_loads(y[a], x[a], x[b], load, rows, columns),
-        _line_loads(x[b], y[a], y[b], load, columns, rows).transpose(0, 2, 1),
+        along_x.loads(load, grid.height, grid.width),
+        along_y.loads(load, grid.width, grid.height).transpose(0, 2, 1),
     )
 
 
-def _line_loads(
-    line: np.ndarray, start: np.ndarray, stop: np.ndarray, load: np.ndarray, lines: int, length: int
-) -> np.ndarray:
-    """Load of the links of parallel lines when `load` moves from start to stop on its line, (2, lines, length - 1)."""
-    result = np.zeros((2, lines, length))
-    for back, forward in enumerate((start < stop, start > stop)):
-        low, high = np.minimum(start, stop)[forward], np.maximum(start, stop)[forward]
-        # A move from low to high loads links low .. high - 1: add at low, take away at high, sum up.
-        np.add.at(result[back], (line[forward], low), load[forward])
-        np.add.at(result[back], (line[forward], high), -load[forward])
-    return np.cumsum(result, axis=2)[:, :, : length - 1]
+def hottest(horizontal: np.ndarray, vertical: np.ndarray) -> Link | None:
+    """The link that carries most, of the loads of :func:`link_loads`; None where nothing moves."""
+    links = []
+    for loads, step in ((horizontal, (1, 0)), (vertical, (0, 1))):
+        if loads.size and loads.max() > 0:
+            back, row, column = (int(i) for i in np.unravel_index(int(loads.argmax()), loads.shape))
+            ends = [(column, row), (column + step[0], row + step[1])]
+            start, stop = reversed(ends) if back else ends
+            links.append(Link(start, stop, float(loads[back, row, column])))
+    return max(links, key=lambda link: link.load, default=None)
+
+
+def _away(reached: sparse.csr_array, core_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(neuron, core) of every message: the cores that a neuron reaches besides its own, (messages,) each."""
+    neuron = np.repeat(np.arange(len(core_of)), np.diff(reached.indptr))
+    away = reached.indices != core_of[neuron]
+    return neuron[away], reached.indices[away]
+
+
+def _inside(neuron: np.ndarray, goal: np.ndarray, core_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The messages that do not come from an input."""
+    inside = core_of[neuron] >= 0
+    return neuron[inside], goal[inside]
+
+
+def _single(who: np.ndarray, x: np.ndarray, y: np.ndarray, start: np.ndarray, stop: np.ndarray) -> tuple[Moves, Moves]:
+    """The two moves of every message from core `start` to core `stop`: along x, then along y."""
+    return Moves(who, y[start], x[start], x[stop]), Moves(who, x[stop], y[start], y[stop])
+
+
+def _shared(along_x: Moves, along_y: Moves) -> tuple[Moves, Moves]:
+    """The moves that cover those of each neuron, each link once: one to either side along x, then along each column."""
+    trunk = _covering(along_x, along_x.who)
+    width = int(along_y.line.max(initial=0)) + 1
+    return trunk, _covering(along_y, along_y.who * width + along_y.line)
+
+
+def _covering(moves: Moves, group: np.ndarray) -> Moves:
+    """At most two moves for each group of moves that start together: to its farthest stop, up and down."""
+    _, first, place = np.unique(group, return_index=True, return_inverse=True)
+    who, line, start = moves.who[first], moves.line[first], moves.start[first]
+    high, low = start.copy(), start.copy()
+    np.maximum.at(high, place, moves.stop)
+    np.minimum.at(low, place, moves.stop)
+    return Moves(np.tile(who, 2), np.tile(line, 2), np.tile(start, 2), np.concatenate([high, low]))
+
+
+def _longest(along_x: Moves, along_y: Moves, grid: Grid) -> tuple[int, int, int]:
+    if not len(along_x.who):
+        return 0, 0, 0
+    crossings = along_x.crossings(grid.columns) + along_y.crossings(grid.rows)
+    hops = along_x.hops + along_y.hops
+    far = int(np.argmax(crossings * (grid.width + grid.height) + hops))
+    return int(along_x.hops[far]), int(along_y.hops[far]), int(crossings[far])

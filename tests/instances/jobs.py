@@ -20,7 +20,7 @@ from snnc.errors import SnncError
 from snnc.network import Network
 from snnc.passes import partition, place, route
 from snnc.simulator import Run
-from snnc.target import Mesh, Target
+from snnc.target import Grid, Target
 from tests import core_counts
 from tests.instances import baselines, bound, families, npz
 from tests.instances.child import GIB, Failed, call, metered
@@ -148,7 +148,7 @@ def run_passes(network: Network, rates: np.ndarray, target: Target, options: Opt
     state = Compilation(network, network, target, options, run=counted)
     state = partition.run(state)
     assert state.core_of is not None
-    if state.core_of.max() >= target.mesh.cores:
+    if state.core_of.max() >= target.grid.cores:
         return state
     return route.run(place.run(state))
 
@@ -179,20 +179,20 @@ def _measure(source: Source, mappings: dict[str, Mapped | Failed]) -> Score:
 def _cost(instance: Instance, target: Target, mapped: Mapped, *, ours: bool) -> Cost:
     counts = core_counts.count(instance.network, mapped.core_of, target)
     flows = counts.flows(mapped.core_of, instance.rates)
-    site_of = mapped.site_of if ours else _placed(flows, target.mesh)
+    site_of = mapped.site_of if ours else _placed(flows, target.grid)
     hops = hottest = math.nan
     if site_of is not None:
-        x, y = traffic.distances(site_of, target.mesh)
+        x, y = traffic.distances(site_of, target.grid)
         hops = float((flows * (x + y)).sum())
-        hottest = max(float(links.max(initial=0)) for links in traffic.link_loads(flows, site_of, target.mesh))
+        hottest = max(float(links.max(initial=0)) for links in traffic.link_loads(flows, site_of, target.grid))
     broken = tuple(counts.broken(target))
     return Cost(float(flows.sum()), hops, hottest, len(flows), broken, mapped.seconds, mapped.peak, mapped.whole)
 
 
-def _placed(flows: np.ndarray, mesh: Mesh) -> np.ndarray | None:
-    if len(flows) > mesh.cores:
+def _placed(flows: np.ndarray, grid: Grid) -> np.ndarray | None:
+    if len(flows) > grid.chip_cores:
         return None
-    x, y = traffic.distances(np.arange(mesh.cores), mesh)
+    x, y = traffic.distances(np.arange(grid.chip_cores), grid)
     return baselines.faq(flows, (x + y).astype(np.float64))
 
 

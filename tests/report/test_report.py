@@ -52,6 +52,43 @@ def test_totals_agree_with_their_parts(case: tuple[Image, Run, Report]) -> None:
         assert use.fullest_use == max(getattr(c, name) for c in document.cores) <= use.limit_per_core
 
 
+def test_several_chips_are_told(case: tuple[Image, Run, Report]) -> None:
+    """150 cores: two chips, with the traffic and the energy between them."""
+    network = mlp((10, 148, 2))
+    data = Samples(spikes(network), None, "random")
+    image = snnc.compile(network, chip(neurons=1), data=data, map="layers")
+    run = snnc.simulate(image, data)
+    document = report.build(image, run, data="random")
+    assert (document.chips, document.chips_available, document.cores_available) == (2, 32, 256)
+    assert {c.chip for c in document.cores} == {0, 8}  # one above the other
+    assert all(c.tile_y // 4 == c.chip // 8 and c.tile_x < 8 for c in document.cores)
+    total = accounting.account(image, run).totals
+    assert document.this.crossings == pytest.approx(total.crossings.mean())
+    assert document.cost is not None
+    assert document.cost.crossing_pj == pytest.approx(105 * total.crossings.mean())
+    parts = [document.cost.synapse_pj, document.cost.neuron_pj, document.cost.spike_pj, document.cost.hop_pj]
+    assert sum(parts) + document.cost.crossing_pj == pytest.approx(document.this.energy_pj)
+    text = report.summary(document)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "150 / 256" in text
+    assert "chips        2 / 32" in text
+    assert "crossings/step" in text
+    assert "crossings" in report.cost_table(document)
+    assert "chips " not in report.summary(case[2])
+    assert "crossing" not in report.cost_table(case[2])
+
+
+def test_the_hottest_link_and_the_longest_route_are_told(case: tuple[Image, Run, Report]) -> None:
+    route = case[2].passes["route"]
+    (x, y), (to_x, to_y) = route["hottest_link"]["from"], route["hottest_link"]["to"]
+    line = f"hottest {route['hottest_link_per_step']:,.1f} spikes/step ({x},{y} to {to_x},{to_y})"
+    assert f"links        {line}   longest route {route['longest_route']['hops']} hop" in report.summary(case[2])
+    assert abs(x - to_x) + abs(y - to_y) == 1
+    alone = report.build(snnc.compile(mlp()))
+    assert alone.passes["route"]["hottest_link"] is None
+    assert "links" not in report.summary(alone)
+
+
 def test_sparsity_counts_the_weights_that_do_not_exist() -> None:
     image = snnc.compile(mlp((40, 30, 5), density=0.2))
     for layer in report.build(image).layers[1:]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -92,11 +94,21 @@ def test_active_updates_equal_the_state_of_the_reference(data: st.DataObject) ->
         np.testing.assert_array_equal(by_core.inactive[:, core], here.sum() * run.steps - active[:, here].sum(axis=1))
 
 
+def anywhere(image: Image, data: st.DataObject) -> Image:
+    """The image with its cores at random sites of the whole board, on a mesh that may multicast."""
+    chosen = msgspec.structs.replace(
+        image.target, mesh=msgspec.structs.replace(image.target.mesh, multicast=data.draw(st.booleans()))
+    )
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    sites = rng.permutation(chosen.grid.cores)[: image.cores].astype(np.int32)
+    return replace(image, mapping=replace(image.mapping, site_of=sites), target=chosen)
+
+
 @several
 @given(st.data())
 def test_sums_agree_and_messages_follow_the_routes(data: st.DataObject) -> None:
     network = data.draw(networks())
-    image = data.draw(images(network))
+    image = anywhere(data.draw(images(network)), data)
     run = simulate(image, Samples(data.draw(recordings(network.inputs[0].shape))))
     by_layer, by_core, total = vars(accounting.account(image, run)).values()
     for field in ("spikes", "synops", "effective_synops", "active", "inactive", "messages"):
@@ -110,6 +122,8 @@ def test_sums_agree_and_messages_follow_the_routes(data: st.DataObject) -> None:
     routes = image.routes
     np.testing.assert_array_equal(total.hops_x, (run.spikes.astype(int) * routes.hops_x).sum(axis=1))
     np.testing.assert_array_equal(total.hops_y, (run.spikes.astype(int) * routes.hops_y).sum(axis=1))
+    np.testing.assert_array_equal(total.crossings, (run.spikes.astype(int) * routes.crossings).sum(axis=1))
+    np.testing.assert_array_equal(by_layer.crossings.sum(axis=1), total.crossings)
 
 
 def test_a_case_by_hand() -> None:

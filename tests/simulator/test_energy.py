@@ -30,16 +30,41 @@ def test_the_sum_by_hand() -> None:
     assert found.static_pj is None
 
 
+def test_crossings_cost_more_than_hops() -> None:
+    """Tile (2, 1) of chip 0 and tile (1, 0) of the chip below it: 1 hop back, 3 down, one of which crosses."""
+    network = chain(2, 2, 2, threshold=-1000)
+    image = place(network, [-1, -1, 0, 1, 1, 1], [40, 8 * 128 + 4])
+    run = simulate(image, Samples(np.ones((3, 5, 2), np.uint8)))
+    found = energy.estimate(image, run)
+    assert accounting.account(image, run).totals.crossings.tolist() == [5] * 3
+    assert found.hop_pj == pytest.approx(5 * (1 * 3 + 3 * 4))
+    assert found.crossing_pj == pytest.approx(5 * 105)
+    assert found.dynamic_pj == pytest.approx(
+        found.synapse_pj + found.neuron_pj + found.spike_pj + found.hop_pj + found.crossing_pj
+    )
+    names = {c.name for c in found.constants}
+    assert set(energy.BETWEEN_CHIPS) <= names
+    alone = place(network, [-1, -1, 0, 1, 1, 1], [40, 4])
+    assert not set(energy.BETWEEN_CHIPS) & {
+        c.name for c in energy.estimate(alone, simulate(alone, samples())).constants
+    }
+
+
+def samples() -> Samples:
+    return Samples(np.ones((1, 5, 2), np.uint8))
+
+
 def test_layers_add_up() -> None:
     network = chain(6, 5, 4, threshold=50)
-    image = place(network, [-1] * 6 + [0, 1, 2] * 3, [0, 40, 99])
+    image = place(network, [-1] * 6 + [0, 1, 2] * 3, [0, 40, 299])
     spikes = (np.random.default_rng(0).random((4, 9, 6)) < 0.5).astype(np.uint8)
     found = energy.estimate(image, simulate(image, Samples(spikes)))
     assert [layer.name for layer in found.layers] == ["l0", "l1", "l2"]
-    for part in ("synapse_pj", "spike_pj", "hop_pj"):
+    for part in ("synapse_pj", "spike_pj", "hop_pj", "crossing_pj"):
         assert sum(getattr(layer, part) for layer in found.layers) == pytest.approx(getattr(found, part))
     assert found.layers[0].spike_pj == found.layers[0].hop_pj == 0
     assert found.hop_pj > 0
+    assert found.crossing_pj > 0
 
 
 def test_static_energy_is_power_times_time() -> None:
@@ -49,6 +74,9 @@ def test_static_energy_is_power_times_time() -> None:
     # 1 mW for 1 ns is 1 pJ.
     assert image.target.energy.static_mw is not None
     assert found.static_pj == pytest.approx(image.target.energy.static_mw.value * run.step_ns.sum())
+    two = place(chain(2, 2), [-1, -1, 0, 1], [0, 128], target="loihi2")
+    run = simulate(two, Samples(np.ones((1, 5, 2), np.uint8)))
+    assert energy.estimate(two, run).static_pj == pytest.approx(2 * 232 * run.step_ns.sum())
 
 
 def test_every_constant_carries_its_citation() -> None:

@@ -30,6 +30,30 @@ def test_the_barrier_is_linear_in_tiles() -> None:
     assert ends[2] == 465
 
 
+def test_the_barrier_over_chips_meets_the_published_ones() -> None:
+    """Frady et al. 2020: 14.3 us on 256 chips, which is fitted, and 16.2 us on 768, which is not."""
+    loihi = targets.load("loihi")
+    several = {n: timing.barrier_ns(loihi.timing, loihi.mesh, 40, n) for n in (2, 4, 256, 768)}
+    assert several[256] == pytest.approx(14_300, abs=5)
+    assert several[768] == pytest.approx(16_200, rel=0.06)
+    assert several[2] == 465 + 1729
+    assert several[4] - several[2] == 1729
+
+
+def test_a_step_over_two_chips_waits_for_the_crossing() -> None:
+    network = chain(2, 2, 2, threshold=-1000)
+    # Tile 7 of the first row of chip 0, and tile 0 of the second chip beside it: one hop, which crosses.
+    near = place(network, [-1, -1, 0, 1, 1, 1], [28, 128])
+    assert near.chips == 2
+    assert near.routes.longest == (1, 0, 1)
+    counts = [np.array([x]) for x in ([10, 20], [1, 2], [0, 3])]
+    t, alone = near.target.timing, place(network, [-1, -1, 0, 1, 1, 1], [28, 24])
+    more = timing.step_ns(near, *counts) - timing.step_ns(alone, *counts)
+    assert t.crossing_ns is not None
+    barriers = [timing.barrier_ns(t, near.target.mesh, 2, n) for n in (2, 1)]
+    assert more == pytest.approx(t.crossing_ns.value + barriers[0] - barriers[1])
+
+
 def test_a_step_is_the_slowest_core_and_the_longest_route_and_the_barrier() -> None:
     """Neurons that always fire; every synapse exists, so the work of each core is known."""
     network = chain(2, 2, 2, threshold=-1000)

@@ -2,7 +2,7 @@
 
 Every source is a hyperedge over the atoms of its targets and its own, weighted with its rate: the (lambda - 1)
 metric of the partition is then the traffic between cores. Of the limits of a core the partitioner knows one, its
-weight; what it returns is repaired by :mod:`snnc.mapping.search`.
+weight; what it returns is repaired by :mod:`snnc.mapping.search`. Cores are put on chips by the cut of a graph.
 """
 
 from __future__ import annotations
@@ -48,6 +48,25 @@ def partition(
         _write(file, edges, weights, sizes)
         graph = _library().hypergraph_from_file(str(file), context)
     return np.array(graph.partition(context).get_partition(), np.int32)
+
+
+def cut(flows: sparse.csr_array, parts: int, size: int, seed: int) -> np.ndarray:
+    """Part of each core, int64 (cores,), with little flow between parts of up to `size` cores.
+
+    flows: CSR (cores, cores). Deterministic by `seed`, for any number of threads.
+    """
+    import mtkahypar
+
+    both = sparse.triu(flows + flows.T, 1).tocoo()
+    cores, total = flows.shape[0], both.data.sum()
+    weights = np.maximum(1, np.rint(both.data / total * _TOTAL if total > 0 else both.data)).astype(np.int64)
+    mtkahypar.set_seed(seed)
+    context = _library().context_from_preset(mtkahypar.PresetType.DETERMINISTIC_QUALITY)
+    context.set_partitioning_parameters(parts, 0.0, mtkahypar.Objective.CUT)
+    context.set_individual_target_block_weights([size] * parts)
+    edges = list(zip(both.row.tolist(), both.col.tolist(), strict=True))
+    graph = _library().create_graph(context, cores, len(edges), edges, [1] * cores, weights.tolist())
+    return np.array(graph.partition(context).get_partition(), np.int64)
 
 
 @cache

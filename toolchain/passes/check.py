@@ -19,7 +19,7 @@ def capacity(c: Compilation) -> Compilation:
     """Raise DoesNotFit with every breach of a capacity rule by the mapped network."""
     assert c.core_of is not None
     assert c.usage is not None
-    violations = rules.check_capacity(c.network, c.usage, c.core_of, c.target)
+    violations = rules.check_capacity(c.network, c.usage, c.core_of, c.target, c.options.chips)
     if violations:
         raise DoesNotFit(violations)
     return c.found(fit={"rules": [r.name for r in rules.CAPACITY_RULES]})

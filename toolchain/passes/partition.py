@@ -97,4 +97,5 @@ def _step_ns(found: Found, work: np.ndarray, target: Target) -> float:
     """Length of an average step without its longest route, which only placement knows."""
     tiles_used = -(-found.cores // target.mesh.cores_per_tile.value)
     busy = np.bincount(found.core, weights=work, minlength=found.cores).max()
-    return float(busy) + timing.barrier_ns(target.timing, target.mesh, tiles_used)
+    chips = -(-found.cores // target.mesh.cores)
+    return float(busy) + timing.barrier_ns(target.timing, target.mesh, tiles_used, chips)

@@ -1,10 +1,12 @@
-"""Route: the XY routes that the placement implies, and what they carry.
+"""Route: the routes that the placement implies, and what they carry.
 
-On a mesh with dimension-ordered unicast there is nothing to choose; this pass measures:
-spikes that leave a core, hops, and the load of the hottest link, all per step.
+With dimension-ordered routes there is nothing to choose; this pass measures: spikes that leave a core and a
+chip, hops, the longest route, and the link that carries most, all per step.
 """
 
 from __future__ import annotations
+
+import numpy as np
 
 from snnc import traffic
 from snnc.compilation import Compilation
@@ -15,15 +17,27 @@ def run(c: Compilation) -> Compilation:
     assert c.core_of is not None
     assert c.site_of is not None
     assert c.usage is not None
-    reached, rates = c.usage.stored, c.rates
-    cost = traffic.routes(reached, c.core_of, c.site_of, c.target.mesh)
+    reached, rates, grid = c.usage.stored, c.rates, c.target.grid
+    cost = traffic.routes(reached, c.core_of, c.site_of, grid)
     inner = c.core_of >= 0
     flows = traffic.flow(reached, c.core_of, rates)
-    horizontal, vertical = traffic.link_loads(flows, c.site_of, c.target.mesh)
+    if grid.multicast:
+        loads = traffic.multicast_loads(reached, c.core_of, rates, c.site_of, grid)
+    else:
+        loads = traffic.link_loads(flows, c.site_of, grid)
+    link = traffic.hottest(*loads)
+    chip = traffic.chip_of(c.site_of, grid)
+    pairs = flows.tocoo()
+    x, y, crossings = cost.longest
     return c.found(
         route={
             "messages_per_step": float(rates[inner] @ cost.messages[inner]),
             "hops_per_step": float(rates @ (cost.hops_x + cost.hops_y)),
-            "hottest_link_per_step": float(max(horizontal.max(initial=0), vertical.max(initial=0))),
+            "hottest_link_per_step": 0.0 if link is None else link.load,
+            "hottest_link": None if link is None else {"from": list(link.start), "to": list(link.stop)},
+            "longest_route": {"hops": x + y, "crossings": crossings},
+            "chips": len(np.unique(chip)),
+            "chip_messages_per_step": float(pairs.data[chip[pairs.row] != chip[pairs.col]].sum()),
+            "crossings_per_step": float(rates @ cost.crossings),
         }
     )

@@ -60,7 +60,7 @@ def build(
         passes=record.get("passes", {}),
         this=_side(image, measured),
         resources=resources,
-        cores_available=image.target.mesh.cores,
+        cores_available=image.target.mesh.cores * image.chips,
         layers=[_layer(image, k, p, measured) for k, p in enumerate(image.network.populations)],
         cores=_cores(image, measured),
         activity=_activity(data, measured),
@@ -70,6 +70,8 @@ def build(
         verified=verified or [],
         seconds={name: each.seconds for name, each in spent.items()},
         peak_mib={name: each.peak_mib for name, each in spent.items()},
+        chips=image.chips,
+        chips_available=image.target.chips,
         steps=_steps(record),
         diagnoses=[f"layer '{d['layer']}' {d['text']}" for d in _found(record, "verify").get("diagnoses", [])],
     )
@@ -133,6 +135,7 @@ def _side(image: Image, measured: _Measured | None) -> Side:
         effective_synops=_mean(total.effective_synops),
         messages=_mean(total.messages),
         hops=_mean(total.hops_x + total.hops_y),
+        crossings=_mean(total.crossings),
         time_ns=measured.cost.time_ns,
         energy_pj=measured.cost.dynamic_pj,
     )
@@ -185,7 +188,8 @@ def _layer(image: Image, index: int, population: Population, measured: _Measured
         neuron_updates=float(counted.updates[index]),
         messages=_mean(counted.messages[:, index]),
         hops=_mean(counted.hops_x[:, index] + counted.hops_y[:, index]),
-        energy_pj=cost.synapse_pj + cost.spike_pj + cost.hop_pj,
+        crossings=_mean(counted.crossings[:, index]),
+        energy_pj=cost.synapse_pj + cost.spike_pj + cost.hop_pj + cost.crossing_pj,
     )
 
 
@@ -204,7 +208,8 @@ def _describe(op: Weighted) -> str:
 
 def _cores(image: Image, measured: _Measured | None) -> list[Core]:
     usage, mapping = image.usage, image.mapping
-    x, y = traffic.tile_of(mapping.site_of, image.target.mesh)
+    x, y = traffic.tile_of(mapping.site_of, image.target.grid)
+    chip = traffic.chip_of(mapping.site_of, image.target.grid)
     offsets = image.network.offsets
     held: list[list[str]] = [[] for _ in range(image.cores)]
     for population in image.network.layers:
@@ -235,6 +240,7 @@ def _cores(image: Image, measured: _Measured | None) -> list[Core]:
             out_axons=int(usage.out_axons[k]),
             synapse_bits=int(usage.synapse_bits[k]),
             neuron_groups=int(usage.neuron_groups[k]),
+            chip=int(chip[k]),
             **{name: float(values[k]) for name, values in counted.items()},
         )
         for k in range(image.cores)
@@ -267,4 +273,5 @@ def _cost(measured: _Measured | None) -> Cost | None:
         cost.hop_pj,
         cost.static_pj,
         [asdict(c) for c in cost.constants],
+        cost.crossing_pj,
     )

@@ -11,7 +11,9 @@ from snnc.target import Target
 def chip_list(chips: Sequence[Target]) -> str:
     """One line per chip."""
     return "\n".join(
-        f"{c.name:12}{c.title:34}{c.mesh.cores:>5} cores  {c.core.neurons.value:>6,} neurons/core" for c in chips
+        f"{c.name:12}{c.title:24}{c.mesh.cores:>5} cores  {c.core.neurons.value:>6,} neurons/core"
+        f"  {c.chips:>3} chip{'s' if c.chips > 1 else ''}"
+        for c in chips
     )
 
 

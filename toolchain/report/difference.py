@@ -244,7 +244,7 @@ def _moves(a: Image, b: Image) -> Moves:
     partner[rows] = columns
     layers = {name: int(np.sum(partner[one] != other)) for name, one, other in zip(shared, ours, theirs, strict=True)}
     sites = None
-    if a.target.mesh == b.target.mesh:
+    if a.target.grid == b.target.grid:
         sites = int(np.sum(a.mapping.site_of[rows] != b.mapping.site_of[columns]))
     return Moves(sum(map(len, ours)), sum(layers.values()), layers, len(rows), sites)
 

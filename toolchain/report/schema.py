@@ -66,6 +66,7 @@ class Layer(msgspec.Struct, frozen=True):
     neuron_updates: float | None = None
     messages: float | None = None
     hops: float | None = None
+    crossings: float | None = None
     energy_pj: float | None = None
     clipped: int | None = None
     scales: int | None = None
@@ -75,7 +76,7 @@ class Layer(msgspec.Struct, frozen=True):
 
 
 class Core(msgspec.Struct, frozen=True):
-    """One core. tile_x, tile_y: its tile on the mesh."""
+    """One core. tile_x, tile_y: its tile, on the mesh of all chips."""
 
     core: int
     site: int
@@ -87,6 +88,7 @@ class Core(msgspec.Struct, frozen=True):
     out_axons: int
     synapse_bits: int
     neuron_groups: int
+    chip: int = 0
     spikes: float | None = None
     synops: float | None = None
     effective_synops: float | None = None
@@ -108,6 +110,7 @@ class Side(msgspec.Struct, frozen=True):
     effective_synops: float | None = None
     messages: float | None = None
     hops: float | None = None
+    crossings: float | None = None
     time_ns: float | None = None
     energy_pj: float | None = None
 
@@ -140,7 +143,10 @@ class Steps(msgspec.Struct, frozen=True):
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """Energy per sample in pJ by kind; the total is dynamic energy without static_pj."""
+    """Energy per sample in pJ by kind; the total is dynamic energy without static_pj.
+
+    crossing_pj: of hops from chip to chip, beyond hop_pj. static_pj: of all chips in use.
+    """
 
     synapse_pj: float
     neuron_pj: float
@@ -148,15 +154,16 @@ class Cost(msgspec.Struct, frozen=True):
     hop_pj: float
     static_pj: float | None
     constants: list[dict[str, Any]]
+    crossing_pj: float = 0.0
 
 
 class Report(msgspec.Struct, frozen=True):
     """Everything there is to say about one image, and one run of it if there was one.
 
     dense: the same figures for the dense parent, compiled and run in the same way; dense_note: why there are none
-    although there is a parent. verified: what was compared with which executor. seconds: wall time of each pass.
-    peak_mib: the most memory that the process had until each pass ended. steps: None without labelled data.
-    diagnoses: what is wrong, as sentences.
+    although there is a parent. chips: in use; cores_available: on these. verified: what was compared with which
+    executor. seconds: wall time of each pass. peak_mib: the most memory that the process had until each pass ended.
+    steps: None without labelled data. diagnoses: what is wrong, as sentences.
     """
 
     schema: int
@@ -181,6 +188,8 @@ class Report(msgspec.Struct, frozen=True):
     peak_mib: dict[str, float] = {}
     steps: Steps | None = None
     diagnoses: list[str] = []
+    chips: int = 1
+    chips_available: int = 1
 
 
 class ActiveLayer(msgspec.Struct, frozen=True):

@@ -37,15 +37,7 @@ def summary(report: Report) -> str:
         ),
     ]
     lines += _trimmed(report)
-    route = report.passes.get("route")
-    if route:
-        lines.append(
-            _row(
-                "traffic",
-                f"{route['messages_per_step']:,.1f} spikes/step leave a core",
-                f"{route['hops_per_step']:,.1f} hops/step",
-            )
-        )
+    lines += _traffic(report)
     if report.activity is None:
         lines.append(_row("no data", "traffic at random input; give --data to calibrate and to measure"))
     lines += _steps(report)
@@ -59,6 +51,25 @@ def summary(report: Report) -> str:
     elif report.dense_note:
         lines.append(_row("dense parent", report.dense_note))
     return "\n".join(lines)
+
+
+def _traffic(report: Report) -> list[str]:
+    """What the placement makes of the spikes between cores, between links and between chips."""
+    route = report.passes.get("route")
+    if not route:
+        return []
+    leaving = f"{route['messages_per_step']:,.1f} spikes/step leave a core"
+    lines = [_row("traffic", leaving, f"{route['hops_per_step']:,.1f} hops/step")]
+    if link := route.get("hottest_link"):
+        ends = " to ".join(f"{x},{y}" for x, y in (link["from"], link["to"]))
+        hottest = f"hottest {route['hottest_link_per_step']:,.1f} spikes/step ({ends})"
+        hops = route["longest_route"]["hops"]
+        lines.append(_row("links", hottest, f"longest route {hops} hop{'' if hops == 1 else 's'}"))
+    if report.chips > 1:
+        leaving = f"{route['chip_messages_per_step']:,.1f} spikes/step leave a chip"
+        used = f"{report.chips} / {report.chips_available}"
+        lines.append(_row("chips", used, leaving, f"{route['crossings_per_step']:,.1f} crossings/step"))
+    return lines
 
 
 def _steps(report: Report) -> list[str]:
@@ -150,12 +161,13 @@ def cost_table(report: Report) -> str:
         ("  neurons", cost.neuron_pj),
         ("  spikes", cost.spike_pj),
         ("  hops", cost.hop_pj),
+        *([("  crossings", cost.crossing_pj)] if report.chips > 1 else []),
     ):
         lines.append(f"{label:{LABEL}}{energy(value):>12}{value / total if total else 0:>8.1%}")
     if cost.static_pj is None:
         lines.append(f"{'static':{LABEL}}{'-':>12}  no source gives the static power")
     else:
-        lines.append(f"{'static':{LABEL}}{energy(cost.static_pj):>12} per sample, one chip")
+        lines.append(f"{'static':{LABEL}}{energy(cost.static_pj):>12} per sample, {_chips(report.chips)}")
     lines.append(f"{'time':{LABEL}}{duration(side.time_ns or 0.0):>12} per sample")
     lines += ["", "constants"]
     sources = list(dict.fromkeys(c["source"] for c in cost.constants))
@@ -212,6 +224,10 @@ def _sparsity(report: Report) -> float:
 
 def _row(label: str, *parts: str) -> str:
     return f"{label:{LABEL}}" + "   ".join(p for p in parts if p)
+
+
+def _chips(count: int) -> str:
+    return "one chip" if count == 1 else f"{count} chips"
 
 
 def _count(value: float | None) -> str:

@@ -28,7 +28,7 @@ class Layers:
 
     spikes: fired. synops, effective_synops: in the synapses that lead into the layer. updates: neuron
     updates per sample, (layers,). messages: spikes of the layer times cores reached besides their own
-    (inputs: cores). hops_x, hops_y: of these messages on the mesh.
+    (inputs: cores). hops_x, hops_y: of these messages on the mesh. crossings: those hops that lead to another chip.
     """
 
     names: tuple[str, ...]
@@ -39,6 +39,7 @@ class Layers:
     messages: np.ndarray
     hops_x: np.ndarray
     hops_y: np.ndarray
+    crossings: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,7 @@ class Cores:
 
 @dataclass(frozen=True, eq=False)
 class Totals:
-    """Per sample; int64 (samples,). spikes and messages are those of the chip, input_* those sent to it."""
+    """Per sample; int64 (samples,). spikes and messages are those of the chips, input_* those sent to them."""
 
     spikes: np.ndarray
     synops: np.ndarray
@@ -69,6 +70,7 @@ class Totals:
     messages: np.ndarray
     hops_x: np.ndarray
     hops_y: np.ndarray
+    crossings: np.ndarray
     input_spikes: np.ndarray
     input_messages: np.ndarray
 
@@ -98,6 +100,7 @@ def layers(image: Image, run: Run) -> Layers:
         messages=by_layer(image.routes.messages),
         hops_x=by_layer(image.routes.hops_x),
         hops_y=by_layer(image.routes.hops_y),
+        crossings=by_layer(image.routes.crossings),
     )
 
 
@@ -145,6 +148,7 @@ def _totals(image: Image, by_layer: Layers, by_core: Cores) -> Totals:
         messages=by_core.messages.sum(axis=1),
         hops_x=by_layer.hops_x.sum(axis=1),
         hops_y=by_layer.hops_y.sum(axis=1),
+        crossings=by_layer.crossings.sum(axis=1),
         input_spikes=by_layer.spikes[:, outside].sum(axis=1),
         input_messages=by_layer.messages[:, outside].sum(axis=1),
     )
