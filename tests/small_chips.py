@@ -18,3 +18,11 @@ def chip(**limits: int) -> Target:
 def multicasting(chip: Target) -> Target:
     """The same chip with a mesh that multicasts."""
     return msgspec.structs.replace(chip, mesh=msgspec.structs.replace(chip.mesh, multicast=True))
+
+
+def few(cores: int, **limits: int) -> Target:
+    """The same with so many cores, all in one tile."""
+    base = chip(**limits)
+    counts = {"columns": 1, "rows": 1, "cores_per_tile": cores}
+    mesh = {name: msgspec.structs.replace(getattr(base.mesh, name), value=n) for name, n in counts.items()}
+    return msgspec.structs.replace(base, mesh=msgspec.structs.replace(base.mesh, **mesh), board=None)

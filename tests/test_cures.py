@@ -6,13 +6,12 @@ import logging
 import time
 from dataclasses import replace
 
-import msgspec
 import numpy as np
 import pytest
 from float_networks import chain, conv, lif, linear, mlp, spikes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_chips import chip
+from small_chips import chip, few
 
 import snnc
 from snnc import cures, pipeline
@@ -25,14 +24,6 @@ from snnc.samples import Samples
 from snnc.target import Target
 
 ENOUGH = 1000.0  # seconds: of a busy machine
-
-
-def board(cores: int, **limits: int) -> Target:
-    """A chip of so many cores, all in one tile."""
-    base = chip(**limits)
-    counts = {"columns": 1, "rows": 1, "cores_per_tile": cores}
-    mesh = {name: msgspec.structs.replace(getattr(base.mesh, name), value=n) for name, n in counts.items()}
-    return msgspec.structs.replace(base, mesh=msgspec.structs.replace(base.mesh, **mesh), board=None)
 
 
 def refused(network: Network, target: Target, samples: Samples | None = None, **options: object) -> DoesNotFit:
@@ -71,7 +62,7 @@ def test_too_many_axons_of_one_neuron() -> None:
 
 @pytest.mark.parametrize("how", ["layers", "auto"])
 def test_too_many_cores_for_the_synapses(how: str) -> None:
-    network, target = mlp((60, 60, 60, 10), seed=1), board(2, synapse_bits=16_000)
+    network, target = mlp((60, 60, 60, 10), seed=1), few(2, synapse_bits=16_000)
     data = Samples(spikes(network), np.array([0, 1, 2, 3]), "random")
     error = refused(network, target, data, map=how)
     assert error.topic == "cores"
@@ -89,7 +80,7 @@ def test_too_many_cores_for_the_synapses(how: str) -> None:
 
 
 def test_convolutions_are_pruned_in_their_kernels() -> None:
-    target = board(2, synapse_bits=12_000)
+    target = few(2, synapse_bits=12_000)
     error = refused(conv(), target, map="layers")
     pruning = cures.find(error, seconds=ENOUGH).cures[-1]
     assert 0 < pruning.share < 1
@@ -108,7 +99,7 @@ def test_convolutions_are_pruned_in_their_kernels() -> None:
 )
 def test_whatever_is_named_makes_it_fit(sizes, density, cores, neurons, axons, kibibits, seed) -> None:
     network = mlp(tuple(sizes), density, seed)
-    target = board(cores, neurons=neurons, in_axons=axons, synapse_bits=kibibits * 1024)
+    target = few(cores, neurons=neurons, in_axons=axons, synapse_bits=kibibits * 1024)
     try:
         snnc.compile(network, target, map="layers")
     except DoesNotFit as error:
@@ -121,7 +112,7 @@ def test_whatever_is_named_makes_it_fit(sizes, density, cores, neurons, axons, k
 def test_where_nothing_helps_the_advice_of_the_rule_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snnc.target, "names", lambda: ["loihi"])
     # All of the neurons are read out, so none can be spared.
-    error = refused(mlp((10, 300)), board(2, neurons=20), map="layers")
+    error = refused(mlp((10, 300)), few(2, neurons=20), map="layers")
     advice = error.fix
     cures.attach(error, seconds=ENOUGH)
     assert error.cures == ()
@@ -151,7 +142,7 @@ def slow(error: DoesNotFit, **seconds: float) -> DoesNotFit:
 
 
 def test_no_trial_begins_that_would_take_too_long() -> None:
-    network, target = mlp((60, 60, 60, 10)), board(2, synapse_bits=16_000)
+    network, target = mlp((60, 60, 60, 10)), few(2, synapse_bits=16_000)
     error = slow(refused(network, target), partition=3600.0)
     begin = time.perf_counter()
     found = cures.find(error)
@@ -184,7 +175,7 @@ def test_a_trial_that_breaks_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 def test_trials_warn_nobody(caplog: pytest.LogCaptureFixture) -> None:
     logger = logging.getLogger("snnc")
     level = logger.level
-    error = refused(mlp((60, 60, 60, 10)), board(2, synapse_bits=4_000), map="layers")
+    error = refused(mlp((60, 60, 60, 10)), few(2, synapse_bits=4_000), map="layers")
     with caplog.at_level(logging.DEBUG):
         cures.find(error, seconds=ENOUGH)
     assert not caplog.records

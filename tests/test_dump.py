@@ -137,7 +137,7 @@ def test_the_text_of_a_mapping() -> None:
 
 def test_a_failing_pass_leaves_the_last_good_state(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "snnc"), pytest.raises(DoesNotFit):
-        snnc.compile(mlp((10, 300, 5)), chip(neurons=2), dump=tmp_path / "d")
+        snnc.compile(mlp((10, 300, 5)), chip(neurons=2), chips=1, dump=tmp_path / "d")
     last = NAMES.index("fit") - 1
     file = tmp_path / "d" / f"{last:02d}-{NAMES[last]}.txt"
     assert f"pass 'fit' failed; the last good state is {file}" in caplog.text

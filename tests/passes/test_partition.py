@@ -11,7 +11,7 @@ import pytest
 from float_networks import conv, mlp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_chips import chip
+from small_chips import chip, few
 
 from snnc import rules
 from snnc.compilation import Options
@@ -61,6 +61,15 @@ def test_random_networks_never_break_a_limit(sizes, density, neurons, axons, kib
     network = integer(mlp(tuple(sizes), density, seed))
     # Limits under which any single neuron fits: at most 40 sources, each at most 64 bits in a core of its own.
     assert_sound(network, chip(neurons=neurons, in_axons=axons, out_axons=axons, synapse_bits=kibibits * 1024))
+
+
+def test_no_more_cores_are_tried_than_there_are() -> None:
+    network = integer(mlp((30, 60, 20), 0.5))
+    rates = np.ones(network.size)
+    alone = passes.partition(network, few(3, neurons=10), rates, Options())[2]  # the neurons need 8
+    assert {found.method for found in alone} == {"layer order", "order of parameters"}
+    enough = passes.partition(network, few(8, neurons=10), rates, Options())[2]
+    assert "hypergraph" in {found.method for found in enough}
 
 
 def test_convolutions_keep_the_limits_too() -> None:

@@ -119,7 +119,6 @@ def test_no_limit_of_a_core_is_broken(data: st.DataObject) -> None:
     assert count(network, core_of, target).broken(target) == []
 
 
-@pytest.mark.xfail(strict=True, reason="layer order leaves no room for a recurrent neuron where the limit is one")
 @pytest.mark.parametrize("how", ["auto", "layers", "hypergraph"])
 def test_a_limit_of_one_out_axon_is_kept_by_recurrent_layers(how: str) -> None:
     network = chain(1, 1, 4)

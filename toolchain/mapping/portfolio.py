@@ -22,7 +22,7 @@ from scipy import sparse
 
 from snnc.mapping import coarsen, hypergraph, search, state
 from snnc.mapping.problem import Problem
-from snnc.mapping.state import BITS, COST, GROUPS, LOAD, NEURONS, OUT_AXONS, State
+from snnc.mapping.state import BITS, COST, GROUPS, LOAD, NEURONS, State
 
 # Pins up to which a hypergraph goes to the partitioner: it takes a minute for a million.
 _PINS = 30_000
@@ -58,25 +58,27 @@ def layer_order(problem: Problem, most: int, *, by_parameters: bool = False) -> 
     order = np.arange(problem.atoms - 1, -1, -1)
     if by_parameters:
         order = order[np.argsort(problem.graph.group[problem.graph.group_ptr[order]], kind="stable")]
-    tight = 1.0
     while True:
         s = state.empty(problem, most)
-        # Of a recurrent layer the cores that it sends to become known too late: leave room for them.
-        limits = problem.limits._replace(most=problem.limits.most * _only(OUT_AXONS, tight))
-        last = search.fill(problem.graph, limits, s, order, 0)
-        if np.any(s.core < 0):
-            most *= 2
-            continue
-        s = placed(problem, last - s.core, last + 1)
-        if s.over.sum() <= 0 or tight < 0.1 or _hopeless(problem, s):
-            return _found(s, "order of parameters" if by_parameters else "layer order")
-        tight *= 0.85
+        last = search.fill(problem.graph, problem.limits, s, order, 0)
+        if np.all(s.core >= 0):
+            break
+        most *= 2
+    s = _relieved(problem, placed(problem, last - s.core, last + 1))
+    return _found(s, "order of parameters" if by_parameters else "layer order")
 
 
-def _only(resource: int, factor: float) -> np.ndarray:
-    factors = np.ones(6)
-    factors[resource] = factor
-    return factors
+def _relieved(problem: Problem, s: State) -> State:
+    """The mapping with more cores where limits are broken: where recurrent layers send to became known too late."""
+    order, extra = np.arange(problem.atoms), 1
+    while s.over.sum() > 0 and not _hopeless(problem, s) and extra <= problem.atoms:
+        s = placed(problem, s.core, len(s.over) + extra)
+        while search.spread(problem.graph, problem.limits, s, order, _penalty(problem)):
+            pass
+        _, core = np.unique(s.core, return_inverse=True)  # cores that stayed empty are none
+        s = placed(problem, core.reshape(-1), int(core.max()) + 1)
+        extra *= 2
+    return s
 
 
 def _hopeless(problem: Problem, s: State) -> bool:
@@ -96,10 +98,14 @@ def _found(s: State, method: str) -> Found:
     return Found(s.core.copy(), len(s.over), float(s.total[COST]), float(s.over.sum()), method)
 
 
+def _penalty(problem: Problem) -> float:
+    """Cost of an overload of 1 that no traffic outweighs."""
+    return float(1e4 * (problem.graph.rate.sum() + 1e-3))
+
+
 def refine(problem: Problem, s: State, heat: float, seed: int, per_atom: int = _PER_ATOM) -> None:
     """Repair and improve a mapping in place. heat: of the first temperature, in mean rates. per_atom: of annealing."""
-    graph = problem.graph
-    penalty = 1e4 * (graph.rate.sum() + 1e-3)
+    graph, penalty = problem.graph, _penalty(problem)
     order = np.random.default_rng(seed).permutation(problem.atoms)
     for _ in range(8):
         moved = search.spread(graph, problem.limits, s, order, penalty) if s.over.sum() > 0 else 0
@@ -241,17 +247,18 @@ def best_mapping(
         sorted_ = layer_order(spread, most, by_parameters=True)
         found.append(sorted_)
         start = min(base, sorted_, key=lambda f: (f.over, f.cores))
-    for count in _core_counts(spread, start, cores):
+    for count in _core_counts(spread, start, cores, most):
         starts = [None, start] if how == "auto" and count == start.cores else [None]
         with ThreadPoolExecutor(2) as pool:  # each is the same whatever the other does
             tries = list(pool.map(partial(multilevel, spread, cores=count, seed=seed), starts))
         found += tries
         if min(t.over for t in tries) <= 0:
             break
-    if how == "auto" and all(f.cores != start.cores for f in found[1:]) and spread.atoms < 20_000:
+    untried = all(f.cores != start.cores for f in found[1:])
+    if how == "auto" and untried and start.cores <= most and spread.atoms < 20_000:
         found.append(multilevel(spread, start, start.cores, seed))
-    if spread.atoms <= _TINY:
-        fewest = min((f.cores for f in found if f.over <= 0), default=base.cores)
+    fewest = min((f.cores for f in found if f.over <= 0), default=base.cores)
+    if spread.atoms <= _TINY and fewest <= most:
         with ThreadPoolExecutor(2) as pool:
             found += pool.map(
                 partial(_restart, spread, min(found, key=lambda f: (f.over, f.cores)), fewest),
@@ -297,12 +304,13 @@ def utilisation(found: Found, load: np.ndarray) -> float:
     return float(loads.mean() / loads.max()) if loads.max() > 0 else 1.0
 
 
-def _core_counts(problem: Problem, base: Found, cores: int | None) -> list[int]:
-    """Numbers of cores to try, fewest first."""
+def _core_counts(problem: Problem, base: Found, cores: int | None, most: int) -> list[int]:
+    """Numbers of cores to try, fewest first; none where no number that there is can be enough."""
     s = placed(problem, base.core, base.cores)
     shares = s.used.sum(axis=0)[[NEURONS, BITS]] / problem.limits.most[[NEURONS, BITS]]
     low = max(2, math.ceil(shares.max() - 1e-9), cores or 0)
-    return sorted({k for step in _STEPS if (k := int(low * step)) < base.cores} | {base.cores})
+    counts = {int(low * step) for step in _STEPS} | {most if base.cores > most >= low else base.cores}
+    return sorted(k for k in counts if k <= min(base.cores, most))
 
 
 def _spread(problem: Problem, cores: int) -> Problem:

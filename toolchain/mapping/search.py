@@ -88,7 +88,6 @@ def _greedy(
 ) -> int:
     """See :func:`greedy`. attracts: rate of what a core has of an atom's sources and targets, 0 in between. seen: when
     a core was met last, -1 in between. listed: cores that were met."""
-    projections = len(g.population_of)
     visit, moved = 0, 0
     for atom in order:
         here, found = s.core[atom], 0
@@ -97,36 +96,17 @@ def _greedy(
             for e in range(g.begin[row], g.end[row]):
                 source = int(g.source[e])
                 visit += 1
-                home, rate = s.home[source], g.rate[source]
+                home = s.home[source]
                 if home >= 0:
                     if seen[home] < 0:
                         listed[found] = home
                         found += 1
                     seen[home] = visit
-                    attracts[home] += rate
-                start = s.fan_ptr[source]
-                for k in range(start, start + s.reach_len[source]):
-                    core = s.key[k] // projections
-                    if seen[core] == visit:
-                        continue
-                    if seen[core] < 0:
-                        listed[found] = core
-                        found += 1
-                    seen[core] = visit
-                    attracts[core] += rate
+                    attracts[home] += g.rate[source]
+                found = _meet(g, s, source, visit, attracts, seen, listed, found)
         for m in range(g.member_ptr[atom], g.member_ptr[atom + 1]):
-            neuron = int(g.members[m])
             visit += 1
-            start = s.fan_ptr[neuron]
-            for k in range(start, start + s.reach_len[neuron]):
-                core = s.key[k] // projections
-                if seen[core] == visit:
-                    continue
-                if seen[core] < 0:
-                    listed[found] = core
-                    found += 1
-                seen[core] = visit
-                attracts[core] += g.rate[neuron]
+            found = _meet(g, s, int(g.members[m]), visit, attracts, seen, listed, found)
         over = s.over[here] > 0
         for _ in range(3):
             best, most = -1, -1.0
@@ -147,6 +127,24 @@ def _greedy(
 
 
 @compiled
+def _meet(
+    g: Graph, s: State, source: int, visit: int, attracts: np.ndarray, seen: np.ndarray, listed: np.ndarray, found: int
+) -> int:
+    """Let each core that a source reaches attract with its rate, once a visit; how many cores are listed then."""
+    start = s.fan_ptr[source]
+    for k in range(start, start + s.reach_len[source]):
+        core = s.key[k] // len(g.population_of)
+        if seen[core] == visit:
+            continue
+        if seen[core] < 0:
+            listed[found] = core
+            found += 1
+        seen[core] = visit
+        attracts[core] += g.rate[source]
+    return found
+
+
+@compiled
 def _try(g: Graph, lim: Limits, s: State, atom: int, core: int, penalty: float, worse: float) -> bool:
     """Move an atom; back again where the cost then is not lower than before plus `worse`."""
     here, cost, over = s.core[atom], s.total[COST], s.total[OVERLOAD]
@@ -159,21 +157,28 @@ def _try(g: Graph, lim: Limits, s: State, atom: int, core: int, penalty: float, 
 
 @compiled
 def spread(g: Graph, lim: Limits, s: State, order: np.ndarray, penalty: float) -> int:
-    """Move atoms of overloaded cores to the core where that costs least, whatever they share. Returns how many."""
+    """Move atoms of overloaded cores to the core where that costs least, whatever they share. Returns how many.
+
+    If that core then is overloaded no less, an atom gets an empty one, if there is one.
+    """
     moved = 0
     for atom in order:
         here = s.core[atom]
         if s.over[here] <= 0:
             continue
-        best, least = -1, np.inf
+        best, least, empty = -1, np.inf, -1
         size = g.member_ptr[atom + 1] - g.member_ptr[atom]
         for core in range(len(s.over)):
             if core == here or s.used[core, NEURONS] + size > lim.most[NEURONS] or s.over[core] > 0:
                 continue
+            if empty < 0 and s.used[core, NEURONS] == 0:
+                empty = core
             cost = -gain(g, s, atom, core)
             if cost < least:
                 best, least = core, cost
         if best >= 0 and _try(g, lim, s, atom, best, penalty, 0.0):
+            moved += 1
+        elif empty >= 0 and empty != best and _try(g, lim, s, atom, empty, penalty, 0.0):
             moved += 1
     return moved
 

@@ -60,8 +60,9 @@ def partition(
 def _best(task: Problem, target: Target, options: Options, cores: int | None) -> tuple[Found, list[Found]]:
     from snnc.mapping import portfolio
 
+    most = target.mesh.cores * min(options.chips or target.grid.chips, target.grid.chips)
     return portfolio.best_mapping(
-        task, target.mesh.cores, how=options.map, cores=cores, seed=options.seed, few=options.optimize == "cores"
+        task, most, how=options.map, cores=cores, seed=options.seed, few=options.optimize == "cores"
     )
 
 

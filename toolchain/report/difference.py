@@ -29,7 +29,7 @@ _LABELS: dict[str, str | None] = {
     "time_ns": "time",
 }
 # What a run of samples counted, in the order of the table.
-_MEASURED = ("accuracy", "spikes", "synops", "effective_synops", "messages", "hops", "time_ns", "energy_pj")
+_MEASURED = ("accuracy", "spikes", "synops", "effective_synops", "messages", "hops", "crossings", "time_ns", "energy_pj")
 # Of a layer: what a run counted.
 _MEASURED_LAYER = ("rate", "neuron_updates", *_MEASURED)
 _SHARES = ("sparsity", "accuracy", "weight_error")
