@@ -6,6 +6,9 @@ A pass takes a :class:`Compilation` and returns a new one. What it found out goe
 
 from __future__ import annotations
 
+import resource
+import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -120,7 +123,14 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Spent:
-    """What a pass took: wall time, and the most memory of this process until it ended."""
+    """What a pass or another stage took: wall time, and the most memory of this process until it ended."""
 
     seconds: float
     peak_mib: float
+
+    @classmethod
+    def since(cls, begin: float) -> Spent:
+        """Of what began at `begin` by time.perf_counter() and ends now."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        scale = 1 << 20 if sys.platform == "darwin" else 1 << 10  # bytes there, KiB on Linux
+        return cls(time.perf_counter() - begin, peak / scale)

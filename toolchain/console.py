@@ -73,7 +73,8 @@ class Console:
         from rich.console import Console as Terminal
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        columns = (TextColumn("{task.description:24}"), BarColumn(), TextColumn("{task.fields[note]}"))
+        # 80 columns, whatever the note: a bar that changes its length cannot be read.
+        columns = (TextColumn("{task.description:22.22}"), BarColumn(20), TextColumn("{task.fields[note]:26.26}"))
         with Progress(*columns, TimeElapsedColumn(), console=Terminal(stderr=True), transient=True) as bar:
             task = bar.add_task(what, total=None, note="")
             yield lambda done, total, note: bar.update(task, completed=done, total=total, note=note)

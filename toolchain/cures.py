@@ -69,7 +69,7 @@ def attach(error: DoesNotFit, *, seconds: float = PATIENCE, progress: Callable[[
     if found.failed and not found.cures:
         notes.append(f"tried, and not enough: {', '.join(found.failed)}")
     if found.untried:
-        notes.append(f"not tried in {seconds:g} s: {', '.join(found.untried)}")
+        notes.append(f"not tried in {seconds:g} s: {', '.join(found.untried)} (longer: --cures SECONDS)")
     error.uncured = "; ".join(notes)
 
 

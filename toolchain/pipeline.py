@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import difflib
 import logging
-import resource
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -159,13 +157,7 @@ def run(
             if dump:
                 _logger.info("pass '%s' failed; the last good state is %s", name, dump.path / f"{dump.last}.txt")
             raise
-        spent[name] = Spent(time.perf_counter() - begin, _peak_mib())
+        spent[name] = Spent.since(begin)
         if dump:
             dump.write(state, index + 1, name)
     return state, spent
-
-
-def _peak_mib() -> float:
-    """The most memory that this process has had so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)  # bytes there, KiB on Linux

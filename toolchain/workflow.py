@@ -15,7 +15,7 @@ import numpy as np
 
 from snnc import cures, datasets, frontends, pipeline, report
 from snnc.compare import Comparison
-from snnc.compilation import Options
+from snnc.compilation import Options, Spent
 from snnc.dump import state as describe
 from snnc.errors import DoesNotFit, UsageError
 from snnc.files import atomic, sniff
@@ -83,7 +83,9 @@ def compile_file(
     compare with; a ticket's checkpoint brings its own. dump: a folder for the state after each pass.
     patience: seconds to look for what would make the network fit, where it does not.
     """
-    network, about, samples = _read(source, reading, data)
+    around: dict[str, Spent] = {}
+    with _stage("read", around, progress):
+        network, about, samples = _read(source, reading, data)
     provenance = {
         "file": source.name,
         "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
@@ -100,18 +102,22 @@ def compile_file(
             progress=_by_pass(progress),
             dump=dump,
         )
-    run = None if samples is None else simulate(result.image, samples)
-    dense, note = None, ""
+    spent = around | result.spent
+    run, dense, note = None, None, ""
+    if samples is not None:
+        with _stage("simulate", spent, progress):
+            run = simulate(result.image, samples)
     if parent is not None or about.get("parent"):
-        other = frontends.load(parent, reading)[0] if parent else frontends.load(source, parent=True)[0]
-        dense, note = _dense(other, target, samples, options)
+        with _stage("dense parent", spent, progress):
+            other = frontends.load(parent, reading)[0] if parent else frontends.load(source, parent=True)[0]
+            dense, note = _dense(other, target, samples, options)
     document = report.build(
         result.image,
         run,
         data="" if samples is None else samples.name,
         dense=dense,
         dense_note=note,
-        spent=result.spent,
+        spent=spent,
     )
     write_report(document, out)
     result.image.save(out / IMAGE)
@@ -135,7 +141,9 @@ def compile_partly(
     Nothing is written, except to `dump`. notes: on the file; state: see :func:`snnc.dump.state`.
     """
     passes = pipeline.until(last)  # the name is wrong sooner than the file is read
-    network, about, samples = _read(source, reading, data)
+    around: dict[str, Spent] = {}
+    with _stage("read", around, progress):
+        network, about, samples = _read(source, reading, data)
     with _diagnosed(patience, progress):
         state, spent = pipeline.compile_until(
             last, network, target, samples=samples, options=options, progress=_by_pass(progress), dump=dump
@@ -146,7 +154,7 @@ def compile_partly(
         "stopped_after": last,
         "passes": len(passes),
         "of": len(pipeline.PASSES),
-        "seconds": {name: each.seconds for name, each in spent.items()},
+        "seconds": {name: each.seconds for name, each in (around | spent).items()},
         "notes": about["notes"],
         "state": describe(state, len(passes), last),
     }
@@ -161,17 +169,27 @@ def _read(source: Path, reading: Reading, data: str | None) -> tuple[Network, di
 
 
 @contextmanager
+def _stage(name: str, spent: dict[str, Spent], progress: Progress | None) -> Iterator[None]:
+    """Something before or after the passes, shown and timed as they are."""
+    if progress:
+        progress(int(bool(spent)), 1, name)
+    begin = time.perf_counter()
+    yield
+    spent[name] = Spent.since(begin)
+
+
+@contextmanager
 def _diagnosed(patience: float, progress: Progress | None) -> Iterator[None]:
     """A compilation whose network, if it does not fit, is told what would make it fit."""
     try:
         yield
     except DoesNotFit as error:
-        cures.attach(error, seconds=patience, progress=progress and (lambda what: progress(0, 1, f"cures: {what}")))
+        cures.attach(error, seconds=patience, progress=progress and (lambda what: progress(1, 1, f"try {what}")))
         raise
 
 
 def _by_pass(progress: Progress | None) -> pipeline.Progress | None:
-    return progress and (lambda name, index, count: progress(index, count, name))
+    return progress and (lambda name, index, count: progress(index, count, f"{index + 1}/{count} {name}"))
 
 
 def _dense(

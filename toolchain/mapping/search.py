@@ -176,10 +176,10 @@ def spread(g: Graph, lim: Limits, s: State, order: np.ndarray, penalty: float) -
             cost = -gain(g, s, atom, core)
             if cost < least:
                 best, least = core, cost
-        if best >= 0 and _try(g, lim, s, atom, best, penalty, 0.0):
-            moved += 1
-        elif empty >= 0 and empty != best and _try(g, lim, s, atom, empty, penalty, 0.0):
-            moved += 1
+        done = best >= 0 and _try(g, lim, s, atom, best, penalty, 0.0)
+        if not done and empty >= 0 and empty != best:
+            done = _try(g, lim, s, atom, empty, penalty, 0.0)
+        moved += done
     return moved
 
 

@@ -29,7 +29,8 @@ _LABELS: dict[str, str | None] = {
     "time_ns": "time",
 }
 # What a run of samples counted, in the order of the table.
-_MEASURED = ("accuracy", "spikes", "synops", "effective_synops", "messages", "hops", "crossings", "time_ns", "energy_pj")
+_COUNTED = ("spikes", "synops", "effective_synops", "messages", "hops", "crossings")
+_MEASURED = ("accuracy", *_COUNTED, "time_ns", "energy_pj")
 # Of a layer: what a run counted.
 _MEASURED_LAYER = ("rate", "neuron_updates", *_MEASURED)
 _SHARES = ("sparsity", "accuracy", "weight_error")

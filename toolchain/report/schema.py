@@ -162,8 +162,8 @@ class Report(msgspec.Struct, frozen=True):
 
     dense: the same figures for the dense parent, compiled and run in the same way; dense_note: why there are none
     although there is a parent. chips: in use; cores_available: on these. verified: what was compared with which
-    executor. seconds: wall time of each pass. peak_mib: the most memory that the process had until each pass ended.
-    steps: None without labelled data. diagnoses: what is wrong, as sentences.
+    executor. seconds: wall time of each pass, and of what was done before and after. peak_mib: the most memory of
+    the process until then. steps: None without labelled data. diagnoses: what is wrong, as sentences.
     """
 
     schema: int
