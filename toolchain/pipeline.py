@@ -25,6 +25,7 @@ from snnc.passes import (
     place,
     profile,
     quantize,
+    refine,
     route,
     trim,
     verify,
@@ -50,6 +51,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("partition", partition.run),
     ("fit", check.capacity),
     ("place", place.run),
+    ("refine", refine.run),
     ("route", route.run),
     ("verify", verify.run),
 )

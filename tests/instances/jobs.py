@@ -18,7 +18,7 @@ from snnc import target as chips
 from snnc.compilation import Compilation, Map, Options
 from snnc.errors import SnncError
 from snnc.network import Network
-from snnc.passes import partition, place, route
+from snnc.passes import partition, place, refine, route
 from snnc.simulator import Run
 from snnc.target import Grid, Target
 from tests import core_counts
@@ -150,7 +150,7 @@ def run_passes(network: Network, rates: np.ndarray, target: Target, options: Opt
     assert state.core_of is not None
     if state.core_of.max() >= target.grid.cores:
         return state
-    return route.run(place.run(state))
+    return route.run(refine.run(place.run(state)))
 
 
 def _metis(source: Source, objective: str, cores: int) -> Mapped | Failed:

@@ -27,7 +27,7 @@ from snnc.mapping.state import BITS, COST, GROUPS, LOAD, NEURONS, State
 # Pins up to which a hypergraph goes to the partitioner: it takes a minute for a million.
 _PINS = 30_000
 # Levels end at so many atoms a core, and at least so many.
-_PER_CORE, _FEW = 24, 1_500
+_PER_CORE, _FEW = 24, 6_000
 # Overload of a core on the smallest problem that the larger ones are not expected to repair.
 _HOPE = 0.05
 # Numbers of cores to try, as multiples of the fewest that could suffice.
@@ -73,7 +73,7 @@ def _relieved(problem: Problem, s: State) -> State:
     order, extra = np.arange(problem.atoms), 1
     while s.over.sum() > 0 and not _hopeless(problem, s) and extra <= problem.atoms:
         s = placed(problem, s.core, len(s.over) + extra)
-        while search.spread(problem.graph, problem.limits, s, order, _penalty(problem)):
+        while search.spread(problem.graph, problem.limits, s, order, _penalty(problem, s)):
             pass
         _, core = np.unique(s.core, return_inverse=True)  # cores that stayed empty are none
         s = placed(problem, core.reshape(-1), int(core.max()) + 1)
@@ -87,9 +87,9 @@ def _hopeless(problem: Problem, s: State) -> bool:
     return bool(np.any(s.over[alone] > 0))
 
 
-def placed(problem: Problem, core: np.ndarray, cores: int) -> State:
-    """The state of a mapping of all atoms."""
-    s = state.empty(problem, cores)
+def placed(problem: Problem, core: np.ndarray, cores: int, price: np.ndarray | None = None) -> State:
+    """The state of a mapping of all atoms. price: as for :func:`snnc.mapping.state.empty`."""
+    s = state.empty(problem, cores, price)
     search.assign(problem.graph, problem.limits, s, core.astype(np.int64))
     return s
 
@@ -98,14 +98,14 @@ def _found(s: State, method: str) -> Found:
     return Found(s.core.copy(), len(s.over), float(s.total[COST]), float(s.over.sum()), method)
 
 
-def _penalty(problem: Problem) -> float:
+def _penalty(problem: Problem, s: State) -> float:
     """Cost of an overload of 1 that no traffic outweighs."""
-    return float(1e4 * (problem.graph.rate.sum() + 1e-3))
+    return float(1e4 * max(1.0, s.price.max()) * (problem.graph.rate.sum() + 1e-3))
 
 
 def refine(problem: Problem, s: State, heat: float, seed: int, per_atom: int = _PER_ATOM) -> None:
     """Repair and improve a mapping in place. heat: of the first temperature, in mean rates. per_atom: of annealing."""
-    graph, penalty = problem.graph, _penalty(problem)
+    graph, penalty = problem.graph, _penalty(problem, s)
     order = np.random.default_rng(seed).permutation(problem.atoms)
     for _ in range(8):
         moved = search.spread(graph, problem.limits, s, order, penalty) if s.over.sum() > 0 else 0
@@ -148,12 +148,12 @@ def multilevel(problem: Problem, start: Found | None, cores: int, seed: int) -> 
     coarse = levels[-1]
     if start is None:
         core = hypergraph_core(coarse, cores, seed)
-        method, heat = "hypergraph", 0.5
+        method, heat = "hypergraph", 1.0
     else:
         core = start.core
         for label in labels:
             core = _majority(core, label)
-        method, heat = "layer order, refined", 8.0
+        method, heat = "layer order, refined", 2.0
     for depth in range(len(levels) - 1, -1, -1):
         s = placed(levels[depth], core, cores)
         refine(levels[depth], s, heat, seed + depth)
@@ -283,19 +283,34 @@ def balanced(problem: Problem, found: Found, load: np.ndarray, seed: int) -> Fou
     load: (A,), of each atom. What counts is the utilisation, the mean over the largest load of a core: the criterion
     of u-Ticket (Yin et al., arXiv:2302.06746).
     """
-    own = replace(problem, graph=problem.graph._replace(load=load))
     mean = load.sum() / found.cores
     for even in _EVEN:
         if utilisation(found, load) >= even:
             return found
-        most = problem.limits.most.copy()
-        most[LOAD] = mean / even
-        tight = replace(own, limits=own.limits._replace(most=most))
+        tight = _loaded(problem, load, mean / even)
         s = placed(tight, found.core, found.cores)
         refine(tight, s, 0.5, seed)
         if s.over.sum() <= 0:
             return _found(s, f"{found.method}, balanced")
     return found
+
+
+def kept_even(problem: Problem, core: np.ndarray, load: np.ndarray) -> Problem:
+    """The problem with a limit on the loads of cores: the largest under `core`. load: (A,), of each atom."""
+    return _loaded(problem, load, float(np.bincount(core, weights=load).max()))
+
+
+def _loaded(problem: Problem, load: np.ndarray, largest: float) -> Problem:
+    most = problem.limits.most.copy()
+    most[LOAD] = largest
+    return replace(problem, graph=problem.graph._replace(load=load), limits=problem.limits._replace(most=most))
+
+
+def drawn(problem: Problem, core: np.ndarray, price: np.ndarray, heat: float, seed: int) -> np.ndarray:
+    """A mapping that keeps all limits, refined for prices between cores, float64 (cores, cores); int64 (A,)."""
+    s = placed(problem, core, len(price), price)
+    refine(problem, s, heat, seed)
+    return s.core.copy() if s.over.sum() <= 0 else core
 
 
 def utilisation(found: Found, load: np.ndarray) -> float:
