@@ -29,13 +29,14 @@ _PINS = 30_000
 # Levels end at so many atoms a core, and at least so many.
 _PER_CORE, _FEW = 24, 6_000
 # Overload of a core on the smallest problem that the larger ones are not expected to repair.
-_HOPE = 0.05
-# Numbers of cores to try, as multiples of the fewest that could suffice.
-_STEPS = (1.0, 1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
+_HOPE = 0.01
+# Numbers of cores to try: from the fewest that could suffice, each so many times the one before.
+_STEP = 1.025
 # Problems of so few atoms are annealed again and again: their optimum can be found.
 _TINY, _RESTARTS = 128, 8
-# Steps of annealing per problem: by its atoms, and by the work that they are in all.
-_PER_ATOM, _WORK = 1_000, 8_000_000
+# Steps of annealing: so many for each atom, but no more work than this many visits of an entry, nor than so many for
+# each entry of the problem, nor than the largest.
+_PER_ATOM, _WORK, _PER_ENTRY, _MOST_WORK = 1_000, 8_000_000, 40, 100_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +104,14 @@ def _penalty(problem: Problem, s: State) -> float:
     return float(1e4 * max(1.0, s.price.max()) * (problem.graph.rate.sum() + 1e-3))
 
 
-def refine(problem: Problem, s: State, heat: float, seed: int, per_atom: int = _PER_ATOM) -> None:
-    """Repair and improve a mapping in place. heat: of the first temperature, in mean rates. per_atom: of annealing."""
+def refine(
+    problem: Problem, s: State, heat: float, seed: int, per_atom: int = _PER_ATOM, work: float | None = None
+) -> None:
+    """Repair and improve a mapping in place.
+
+    heat: of the first temperature, in mean rates. per_atom: steps of annealing. work: that they may take, in entries;
+    None = by the problem's.
+    """
     graph, penalty = problem.graph, _penalty(problem, s)
     order = np.random.default_rng(seed).permutation(problem.atoms)
     for _ in range(8):
@@ -114,11 +121,16 @@ def refine(problem: Problem, s: State, heat: float, seed: int, per_atom: int = _
             break
     mean = float(graph.rate[graph.rate > 0].mean()) if np.any(graph.rate > 0) else 1.0
     entries = len(graph.source) / max(1, problem.atoms)
-    proposals = int(min(per_atom * problem.atoms, _WORK / max(1.0, entries)))
+    proposals = int(min(per_atom * problem.atoms, (work or _work(problem)) / max(1.0, entries)))
     if len(s.over) > 1 and proposals > problem.atoms:
         best = search.anneal(problem, s, proposals, heat * mean, 0.02 * mean, penalty, seed)
         _go_to(problem, s, best)
     search.greedy(problem, s, order, penalty)
+
+
+def _work(problem: Problem) -> float:
+    """Entries that annealing may visit."""
+    return min(max(_WORK, _PER_ENTRY * len(problem.graph.source)), _MOST_WORK)
 
 
 def _go_to(problem: Problem, s: State, core: np.ndarray) -> None:
@@ -142,8 +154,11 @@ def levels_of(problem: Problem, cores: int, seed: int) -> tuple[list[Problem], l
     return levels, labels
 
 
-def multilevel(problem: Problem, start: Found | None, cores: int, seed: int) -> Found:
-    """Map on `cores` cores by hypergraph partitioning, or from a mapping in layer order; refined on every level."""
+def multilevel(problem: Problem, start: Found | None, cores: int, seed: int, work: float | None = None) -> Found:
+    """Map on `cores` cores by hypergraph partitioning, or from a mapping in layer order; refined on every level.
+
+    work: of each level, as for :func:`refine`; None = by the largest problem.
+    """
     levels, labels = levels_of(problem, cores, seed)
     coarse = levels[-1]
     if start is None:
@@ -156,7 +171,7 @@ def multilevel(problem: Problem, start: Found | None, cores: int, seed: int) -> 
         method, heat = "layer order, refined", 2.0
     for depth in range(len(levels) - 1, -1, -1):
         s = placed(levels[depth], core, cores)
-        refine(levels[depth], s, heat, seed + depth)
+        refine(levels[depth], s, heat, seed + depth, work=work or _work(problem))
         core, heat = s.core, 0.5
         if depth == len(levels) - 1 and s.over.sum() > _HOPE * cores:
             break
@@ -247,15 +262,8 @@ def best_mapping(
         sorted_ = layer_order(spread, most, by_parameters=True)
         found.append(sorted_)
         start = min(base, sorted_, key=lambda f: (f.over, f.cores))
-    for count in _core_counts(spread, start, cores, most):
-        starts = [None, start] if how == "auto" and count == start.cores else [None]
-        with ThreadPoolExecutor(2) as pool:  # each is the same whatever the other does
-            tries = list(pool.map(partial(multilevel, spread, cores=count, seed=seed), starts))
-        found += tries
-        if min(t.over for t in tries) <= 0:
-            break
-    untried = all(f.cores != start.cores for f in found[1:])
-    if how == "auto" and untried and start.cores <= most and spread.atoms < 20_000:
+    found += _fewest(spread, start, _core_counts(spread, start, cores, most), how, seed)
+    if how == "auto" and all(f.over > 0 for f in found[1:]) and start.cores <= most:
         found.append(multilevel(spread, start, start.cores, seed))
     fewest = min((f.cores for f in found if f.over <= 0), default=base.cores)
     if spread.atoms <= _TINY and fewest <= most:
@@ -271,6 +279,35 @@ def best_mapping(
     if how == "hypergraph" and (own := [f for f in allowed if f.method == "hypergraph"]):
         chosen = min(own, key=lambda f: (f.traffic, f.cores))
     return chosen, found
+
+
+def _fewest(problem: Problem, start: Found, counts: list[int], how: str, seed: int) -> list[Found]:
+    """Mappings for the fewest of some numbers of cores that work out, and for those that were tried on the way.
+
+    Numbers are tried two at a time, with little work: the fewest, then ever more, then those between what failed and
+    what worked. What is found in the end is improved with all of it.
+    """
+    found: list[Found] = []
+    if not counts:
+        return found
+    also = how == "auto" and counts[0] == start.cores
+    tries = [(None, counts[0]), (start, counts[0])] if also else [(None, count) for count in counts[:2]]
+    failed, worked = -1, len(counts)  # numbers of cores up to the one are too few, from the other on are enough
+    with ThreadPoolExecutor(2) as pool:  # each is the same whatever the other does
+        while True:
+            jobs = [pool.submit(multilevel, problem, begin, count, seed, _WORK) for begin, count in tries]
+            found += [job.result() for job in jobs]
+            worked = min((counts.index(f.cores) for f in found if f.over <= 0), default=worked)
+            failed = max((k for k in range(worked) if any(f.cores == counts[k] for f in found)), default=-1)
+            if worked - failed <= 1:
+                break
+            step = max(1, (worked - failed) // 3)
+            near = {failed + step, worked - step} if worked < len(counts) else {2 * failed + 1, 4 * failed + 3}
+            tries = [(None, counts[k]) for k in sorted({min(k, len(counts) - 1) for k in near})]
+        if worked < len(counts) and _work(problem) > _WORK:
+            begins = [None, start] if also else [None]
+            found += pool.map(partial(multilevel, problem, cores=counts[worked], seed=seed), begins)
+    return found
 
 
 # Utilisations to try for: mean over largest load of a core.
@@ -324,7 +361,9 @@ def _core_counts(problem: Problem, base: Found, cores: int | None, most: int) ->
     s = placed(problem, base.core, base.cores)
     shares = s.used.sum(axis=0)[[NEURONS, BITS]] / problem.limits.most[[NEURONS, BITS]]
     low = max(2, math.ceil(shares.max() - 1e-9), cores or 0)
-    counts = {int(low * step) for step in _STEPS} | {most if base.cores > most >= low else base.cores}
+    last = most if base.cores > most >= low else base.cores
+    steps = max(0, math.floor(math.log(max(last, low) / low) / math.log(_STEP)))
+    counts = {int(low * _STEP**k) for k in range(steps + 1)} | {last}
     return sorted(k for k in counts if k <= min(base.cores, most))
 
 

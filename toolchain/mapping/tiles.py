@@ -33,6 +33,8 @@ _SAFETY = 1.25
 _LEAST = 0.2
 # Cores that a core's worth of input axons is worth, for the messages alone.
 _AXONS = 0.1
+# Smaller boxes are better, for they leave room beside them, if they cost up to so many times as much.
+_ALIKE = 1.02
 
 
 def cut(network: Network, target: Target) -> dict[str, np.ndarray]:
@@ -82,7 +84,7 @@ def _box(network: Network, population: Population, target: Target, reach: float)
     sends = population.size * max(1 / core.neurons.value, _SAFETY * reach / core.out_axons.value)
     if alone / core.synapse_bits.value <= sends:
         return None
-    best, chosen = math.inf, None
+    found: list[tuple[float, Box]] = []
     sizes = [_even_sizes(n) for n in shape]
     rims = {(axis, n): [_lists(_conv(p), n, axis) for p in convs] for axis in (0, 1) for n in sizes[1 + axis]}
     for channels, rows, columns in itertools.product(*sizes):
@@ -113,9 +115,9 @@ def _box(network: Network, population: Population, target: Target, reach: float)
         sent = count * axons / core.out_axons.value
         front = sum(network[p.pre].size for p in convs) / core.neurons.value
         cost = count / math.floor(1 / max(shares)) + max(0.0, sent - front) + _AXONS * sent
-        if cost < best:
-            best, chosen = cost, (channels, rows, columns)
-    return chosen
+        found.append((cost, (channels, rows, columns)))
+    most = _ALIKE * min((cost for cost, _ in found), default=0.0)
+    return min((f for f in found if f[0] <= most), key=lambda f: (math.prod(f[1]), f), default=(0.0, None))[1]
 
 
 def _conv(projection: Projection) -> Conv2d:

@@ -17,8 +17,9 @@ from snnc.passes import place
 from snnc.resources import usage
 from snnc.target import Grid
 
-HOP = 2.0
-"""Cost of a hop, where a message costs 1: a Loihi takes 3 to 4 pJ for the one, 1.7 pJ for the other (Davies 2018)."""
+HOPS = (2.0, 1.0, 0.5)
+"""Costs of a hop to try, where a message costs 1: a Loihi takes 3 to 4 pJ for the one, 1.7 for the other (Davies 2018).
+With less a mapping gains less traffic."""
 MORE = 1.02
 """How much of its traffic a mapping may gain in exchange for shorter ways."""
 LARGEST = 20_000_000
@@ -36,18 +37,26 @@ def run(c: Compilation) -> Compilation:
     synapses = int(c.usage.effective.sum())
     if c.options.map == "layers" or c.options.optimize == "latency" or before[1] == 0 or synapses > LARGEST:
         return c.found(refine={"moved": 0})
-    core_of = _moved(c)
-    moved = int(np.sum(core_of != c.core_of))
-    core_of, numbers = _without_gaps(core_of)
-    other = replace(c, core_of=core_of, usage=usage(c.network, core_of, c.target), site_of=c.site_of[numbers])
-    placed = place.run(other)
-    other = min((other, placed), key=lambda each: _costs(each)[1])
-    after = _costs(other)
     first = c.log["partition"]["tried"][0]  # layer order, which may break limits
     most = min(MORE * before[0], max(before[0], first["traffic"]) if first["overload"] <= 0 else np.inf)
-    taken = after[0] + HOP * after[1] < before[0] + HOP * before[1] and after[0] <= most
-    costs = {"traffic": [before[0], after[0]], "hops_per_step": [before[1], after[1]]}
-    return (other if taken else c).found(refine={"moved": moved if taken else 0, "tried": costs})
+    tried = []
+    for hop in HOPS:
+        core_of = _moved(c, hop)
+        moved = int(np.sum(core_of != c.core_of))
+        other = _placed(c, core_of)
+        after = _costs(other)
+        tried.append({"hop": hop, "traffic": after[0], "hops_per_step": after[1]})
+        if after[0] <= most and after[0] + hop * after[1] < before[0] + hop * before[1]:
+            return other.found(refine={"moved": moved, "tried": tried})
+    return c.found(refine={"moved": 0, "tried": tried})
+
+
+def _placed(c: Compilation, core_of: np.ndarray) -> Compilation:
+    """The state with other cores, where those of before were or where a search puts them, whatever is nearer."""
+    assert c.site_of is not None
+    core_of, numbers = _without_gaps(core_of)
+    here = replace(c, core_of=core_of, usage=usage(c.network, core_of, c.target), site_of=c.site_of[numbers])
+    return min((here, place.run(here)), key=lambda each: _costs(each)[1])
 
 
 def _costs(c: Compilation) -> tuple[float, float]:
@@ -60,7 +69,7 @@ def _costs(c: Compilation) -> tuple[float, float]:
     return float(c.rates[inner] @ cost.messages[inner]), float(c.rates @ hops)
 
 
-def _moved(c: Compilation) -> np.ndarray:
+def _moved(c: Compilation, hop: float) -> np.ndarray:
     """Core of each neuron after the search, int32 (neurons,); a core may have become empty."""
     from snnc.mapping import portfolio, problem, tiles  # as in partition
 
@@ -70,16 +79,16 @@ def _moved(c: Compilation) -> np.ndarray:
     core = c.core_of[task.graph.members[task.graph.member_ptr[:-1]]].astype(np.int64)
     if c.options.balance:
         task = portfolio.kept_even(task, core, task.synapses())
-    return task.core_of(portfolio.drawn(task, core, _prices(c.site_of, c.target.grid), _HEAT, c.options.seed))
+    return task.core_of(portfolio.drawn(task, core, _prices(c.site_of, c.target.grid, hop), _HEAT, c.options.seed))
 
 
-def _prices(site_of: np.ndarray, grid: Grid) -> np.ndarray:
-    """Cost of a spike from core to core, (cores, cores)."""
+def _prices(site_of: np.ndarray, grid: Grid, hop: float) -> np.ndarray:
+    """Cost of a spike from core to core, (cores, cores), with what a hop costs."""
     x, y = traffic.tile_of(site_of, grid)
     far = np.abs(x[:, None] - x) + np.abs(y[:, None] - y)
     chips_x, chips_y = x // grid.columns, y // grid.rows
     far = far + grid.crossing * (np.abs(chips_x[:, None] - chips_x) + np.abs(chips_y[:, None] - chips_y))
-    return np.where(np.eye(len(x), dtype=bool), 0.0, 1.0 + HOP * far)
+    return np.where(np.eye(len(x), dtype=bool), 0.0, 1.0 + hop * far)
 
 
 def _without_gaps(core_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -37,6 +37,7 @@ def summary(report: Report) -> str:
         ),
     ]
     lines += _trimmed(report)
+    lines += _mapping(report)
     lines += _traffic(report)
     if report.activity is None:
         lines.append(_row("no data", "traffic at random input; give --data to calibrate and to measure"))
@@ -51,6 +52,17 @@ def summary(report: Report) -> str:
     elif report.dense_note:
         lines.append(_row("dense parent", report.dense_note))
     return "\n".join(lines)
+
+
+def _mapping(report: Report) -> list[str]:
+    """How the mapping was found, and what the plainest one would have cost."""
+    found = report.passes.get("partition")
+    if not found or report.this.cores == 1:
+        return []
+    plain = found["tried"][0]
+    said = f"{plain['cores']} cores, {plain['traffic']:,.1f} spikes/step"
+    parts = [found["method"]] if found["method"] == plain["method"] else [found["method"], f"{plain['method']}: {said}"]
+    return [_row("mapping", *parts, f"{found['utilisation']:.0%} even")]
 
 
 def _traffic(report: Report) -> list[str]:
