@@ -74,7 +74,7 @@ def _relieved(problem: Problem, s: State) -> State:
     order, extra = np.arange(problem.atoms), 1
     while s.over.sum() > 0 and not _hopeless(problem, s) and extra <= problem.atoms:
         s = placed(problem, s.core, len(s.over) + extra)
-        while search.spread(problem.graph, problem.limits, s, order, _penalty(problem, s)):
+        while search.spread(problem, s, order, _penalty(problem, s)):
             pass
         _, core = np.unique(s.core, return_inverse=True)  # cores that stayed empty are none
         s = placed(problem, core.reshape(-1), int(core.max()) + 1)
@@ -115,7 +115,7 @@ def refine(
     graph, penalty = problem.graph, _penalty(problem, s)
     order = np.random.default_rng(seed).permutation(problem.atoms)
     for _ in range(8):
-        moved = search.spread(graph, problem.limits, s, order, penalty) if s.over.sum() > 0 else 0
+        moved = search.spread(problem, s, order, penalty) if s.over.sum() > 0 else 0
         moved += search.greedy(problem, s, order, penalty)
         if moved <= problem.atoms // 200:
             break

@@ -14,6 +14,8 @@ from snnc.mapping.problem import Graph, Limits, Problem
 from snnc.mapping.state import COST, NEURONS, OVERLOAD, State, gain, move, put, settle, take
 
 _TINY = 1e-9
+# Cores that an atom tries, those first that attract it most; and cores of which it takes the cheapest if it must leave.
+_TRIES, _LOOKS = 3, 12
 
 
 @compiled
@@ -70,9 +72,18 @@ def _uniform(seed: np.ndarray) -> float:
 
 def greedy(problem: Problem, state: State, order: np.ndarray, penalty: float) -> int:
     """Move each atom of `order` once to where it saves most, if it saves anything. Returns how many moved."""
+    return int(_greedy(problem.graph, problem.limits, state, order, penalty, *_met(state)))
+
+
+def spread(problem: Problem, state: State, order: np.ndarray, penalty: float) -> int:
+    """Move atoms of overloaded cores to where that costs least, even if they share nothing there. Returns how many."""
+    return int(_spread(problem.graph, problem.limits, state, order, penalty, *_met(state)))
+
+
+def _met(state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Room for :func:`_attract`."""
     cores = len(state.over)
-    attracts, seen, listed = np.zeros(cores), np.full(cores, -1, np.int64), np.zeros(cores, np.int64)
-    return int(_greedy(problem.graph, problem.limits, state, order, penalty, attracts, seen, listed))
+    return np.zeros(cores), np.full(cores, -1, np.int64), np.zeros(cores, np.int64)
 
 
 @compiled
@@ -86,44 +97,112 @@ def _greedy(
     seen: np.ndarray,
     listed: np.ndarray,
 ) -> int:
-    """See :func:`greedy`. attracts: rate of what a core has of an atom's sources and targets, 0 in between. seen: when
-    a core was met last, -1 in between. listed: cores that were met."""
     visit, moved = 0, 0
     for atom in order:
-        here, found = s.core[atom], 0
-        size = g.member_ptr[atom + 1] - g.member_ptr[atom]
-        for row in range(g.row_ptr[atom], g.row_ptr[atom + 1]):
-            for e in range(g.begin[row], g.end[row]):
-                source = int(g.source[e])
-                visit += 1
-                home = s.home[source]
-                if home >= 0:
-                    if seen[home] < 0:
-                        listed[found] = home
-                        found += 1
-                    seen[home] = visit
-                    attracts[home] += g.rate[source]
-                found = _meet(g, s, source, visit, attracts, seen, listed, found)
-        for m in range(g.member_ptr[atom], g.member_ptr[atom + 1]):
-            visit += 1
-            found = _meet(g, s, int(g.members[m]), visit, attracts, seen, listed, found)
+        here = s.core[atom]
+        visit, found = _attract(g, s, atom, visit, attracts, seen, listed)
         over = s.over[here] > 0
-        for _ in range(3):
-            best, most = -1, -1.0
-            for k in range(found):
-                core = listed[k]
-                room = s.used[core, NEURONS] + size <= lim.most[NEURONS]
-                if core != here and room and attracts[core] > most:
-                    best, most = core, attracts[core]
+        for _ in range(_TRIES):
+            best = _most(g, lim, s, atom, attracts, listed, found, True)
             if best < 0:
                 break
             attracts[best] = -1.0
             if (over or gain(g, s, atom, best) > _TINY) and _try(g, lim, s, atom, best, penalty, 0.0):
                 moved += 1
                 break
-        for k in range(found):
-            attracts[listed[k]], seen[listed[k]] = 0.0, -1
+        _forget(attracts, seen, listed, found)
     return moved
+
+
+@compiled
+def _spread(
+    g: Graph,
+    lim: Limits,
+    s: State,
+    order: np.ndarray,
+    penalty: float,
+    attracts: np.ndarray,
+    seen: np.ndarray,
+    listed: np.ndarray,
+) -> int:
+    visit, moved = 0, 0
+    for atom in order:
+        if s.over[s.core[atom]] <= 0:
+            continue
+        visit, found = _attract(g, s, atom, visit, attracts, seen, listed)
+        best, least = -1, np.inf
+        for _ in range(_LOOKS):
+            core = _most(g, lim, s, atom, attracts, listed, found, False)
+            if core < 0:
+                break
+            attracts[core] = -1.0
+            cost = -gain(g, s, atom, core)
+            if cost < least:
+                best, least = core, cost
+        done = best >= 0 and _try(g, lim, s, atom, best, penalty, 0.0)
+        if not done:
+            emptiest = _emptiest(s)
+            done = emptiest != s.core[atom] and _try(g, lim, s, atom, emptiest, penalty, 0.0)
+        moved += done
+        _forget(attracts, seen, listed, found)
+    return moved
+
+
+@compiled
+def _attract(
+    g: Graph, s: State, atom: int, visit: int, attracts: np.ndarray, seen: np.ndarray, listed: np.ndarray
+) -> tuple[int, int]:
+    """Rate of what each core has of an atom's sources and targets; the last visit, and how many cores are listed.
+
+    attracts: 0 in between. seen: when a core was met last, -1 in between. listed: cores that were met.
+    """
+    found = 0
+    for row in range(g.row_ptr[atom], g.row_ptr[atom + 1]):
+        for e in range(g.begin[row], g.end[row]):
+            source = int(g.source[e])
+            visit += 1
+            home = s.home[source]
+            if home >= 0:
+                if seen[home] < 0:
+                    listed[found] = home
+                    found += 1
+                seen[home] = visit
+                attracts[home] += g.rate[source]
+            found = _meet(g, s, source, visit, attracts, seen, listed, found)
+    for m in range(g.member_ptr[atom], g.member_ptr[atom + 1]):
+        visit += 1
+        found = _meet(g, s, int(g.members[m]), visit, attracts, seen, listed, found)
+    return visit, found
+
+
+@compiled
+def _most(
+    g: Graph, lim: Limits, s: State, atom: int, attracts: np.ndarray, listed: np.ndarray, found: int, full: bool
+) -> int:
+    """The listed core that attracts an atom most among those with room, or -1. full: overloaded ones, too."""
+    size, here = g.member_ptr[atom + 1] - g.member_ptr[atom], s.core[atom]
+    best, most = -1, -0.5
+    for k in range(found):
+        core = listed[k]
+        room = s.used[core, NEURONS] + size <= lim.most[NEURONS] and (full or s.over[core] <= 0)
+        if core != here and room and attracts[core] > most:
+            best, most = core, attracts[core]
+    return best
+
+
+@compiled
+def _emptiest(s: State) -> int:
+    best = 0
+    for core in range(len(s.over)):
+        if (s.over[core], s.used[core, NEURONS]) < (s.over[best], s.used[best, NEURONS]):
+            best = core
+    return best
+
+
+@compiled
+def _forget(attracts: np.ndarray, seen: np.ndarray, listed: np.ndarray, found: int) -> None:
+    for k in range(found):
+        attracts[listed[k]], seen[listed[k]] = 0.0, -1
 
 
 @compiled
@@ -153,34 +232,6 @@ def _try(g: Graph, lim: Limits, s: State, atom: int, core: int, penalty: float, 
         return True
     move(g, lim, s, atom, here)
     return False
-
-
-@compiled
-def spread(g: Graph, lim: Limits, s: State, order: np.ndarray, penalty: float) -> int:
-    """Move atoms of overloaded cores to the core where that costs least, whatever they share. Returns how many.
-
-    If that core then is overloaded no less, an atom gets an empty one, if there is one.
-    """
-    moved = 0
-    for atom in order:
-        here = s.core[atom]
-        if s.over[here] <= 0:
-            continue
-        best, least, empty = -1, np.inf, -1
-        size = g.member_ptr[atom + 1] - g.member_ptr[atom]
-        for core in range(len(s.over)):
-            if core == here or s.used[core, NEURONS] + size > lim.most[NEURONS] or s.over[core] > 0:
-                continue
-            if empty < 0 and s.used[core, NEURONS] == 0:
-                empty = core
-            cost = -gain(g, s, atom, core)
-            if cost < least:
-                best, least = core, cost
-        done = best >= 0 and _try(g, lim, s, atom, best, penalty, 0.0)
-        if not done and empty >= 0 and empty != best:
-            done = _try(g, lim, s, atom, empty, penalty, 0.0)
-        moved += done
-    return moved
 
 
 def anneal(
