@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from core_counts import count
@@ -51,6 +53,25 @@ def test_short_steps_take_more_cores_with_less_work_each(net: tuple[Network, np.
 def test_as_many_cores_as_asked_for(net: tuple[Network, np.ndarray]) -> None:
     assert mapped(*net, chip(), cores=5)[0].max() + 1 == 5
     assert mapped(*net, chip(neurons=30), optimize="cores")[0].max() + 1 == -(-130 // 30)
+
+
+@pytest.mark.parametrize("fewest", [20, 21, 27, 40, 79, 80, 81])
+def test_the_fewest_cores_that_work_are_found_in_few_tries(fewest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if a mapping kept the limits on `fewest` cores or more, of 20 to 80."""
+    tried = []
+
+    def multilevel(_: problem.Problem, start: portfolio.Found | None, cores: int, seed: int, work: float) -> Any:
+        tried.append(cores)
+        return portfolio.Found(np.zeros(1, np.int64), cores, 1.0, float(cores < fewest), "as if")
+
+    monkeypatch.setattr(portfolio, "multilevel", multilevel)
+    network, rates = random_network(5, (4, 4), 1)
+    task = problem.build(network, rates, chip(), {})
+    start = portfolio.Found(np.zeros(task.atoms, np.int64), 90, 1.0, 0.0, "layer order")
+    found = portfolio._fewest(task, start, list(range(20, 81)), "auto", 0)
+    assert [f.cores for f in found] == tried
+    assert min((f.cores for f in found if f.over == 0), default=81) == fewest
+    assert len(tried) <= 14
 
 
 def test_the_state_of_the_search_is_what_the_mapping_uses() -> None:

@@ -22,17 +22,30 @@ _SOURCES, _TARGETS = 64, 48
 def pins(problem: Problem, *, own: bool) -> sparse.csr_array:
     """The atoms that each source has synapses in, bool CSR (neurons, atoms); with `own`, also the one it is in."""
     graph = problem.graph
-    order = np.argsort(graph.begin, kind="stable")  # entries lie in this order of rows, without gaps
     row_atom = np.repeat(np.arange(problem.atoms, dtype=np.int32), np.diff(graph.row_ptr))
-    atom = np.repeat(row_atom[order], (graph.end - graph.begin)[order])
-    source = graph.source
-    if own:
-        inside = np.flatnonzero(graph.atom_of >= 0).astype(np.int32)
-        source, atom = np.concatenate([source, inside]), np.concatenate([atom, graph.atom_of[inside]])
+    blocks: dict[int, sparse.csr_array] = {}  # by the first source; all of them at once would take much memory
+    for q, (first, degree) in enumerate(problem.out_degree):
+        rows = np.flatnonzero(graph.row_projection == q)
+        rows = rows[np.argsort(graph.begin[rows], kind="stable")]  # entries lie in this order, without gaps
+        ends = np.concatenate([[0], np.cumsum((graph.end - graph.begin)[rows])])
+        start = int(graph.begin[rows[0]]) if len(rows) else 0
+        source = graph.source[start : start + ends[-1]] - np.int32(first)
+        wide = sparse.csr_array((np.ones(len(source), np.bool_), source, ends), shape=(len(rows), len(degree)))
+        tall = wide.tocsc()
+        block = sparse.csr_array((tall.data, row_atom[rows][tall.indices], tall.indptr), (len(degree), problem.atoms))
+        blocks[first] = blocks[first] + block if first in blocks else block
+    counts = np.zeros(problem.neurons, np.int64)
+    for first, block in blocks.items():
+        counts[first : first + block.shape[0]] = np.diff(block.indptr)
+    indices = np.concatenate([np.zeros(0, np.int32), *(blocks.pop(first).indices for first in sorted(blocks))])
     shape = (problem.neurons, problem.atoms)
-    found = sparse.csr_array((np.ones(len(source), np.bool_), (source, atom)), shape=shape)
-    found.sum_duplicates()
-    return found
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    found = sparse.csr_array((np.ones(len(indices), np.bool_), indices, ends), shape=shape)
+    if not own:
+        return found
+    inside = np.flatnonzero(graph.atom_of >= 0)
+    mine = sparse.csr_array((np.ones(len(inside), np.bool_), (inside, graph.atom_of[inside])), shape=shape)
+    return sparse.csr_array(found + mine)
 
 
 def cluster(problem: Problem, largest: np.ndarray, seed: int) -> np.ndarray:

@@ -34,6 +34,8 @@ _HOPE = 0.01
 _STEP = 1.025
 # Problems of so few atoms are annealed again and again: their optimum can be found.
 _TINY, _RESTARTS = 128, 8
+# Rounds of greedy moves.
+_ROUNDS = 8
 # Steps of annealing: so many for each atom, but no more work than this many visits of an entry, nor than so many for
 # each entry of the problem, nor than the largest.
 _PER_ATOM, _WORK, _PER_ENTRY, _MOST_WORK = 1_000, 8_000_000, 40, 100_000_000
@@ -114,7 +116,7 @@ def refine(
     """
     graph, penalty = problem.graph, _penalty(problem, s)
     order = np.random.default_rng(seed).permutation(problem.atoms)
-    for _ in range(8):
+    for _ in range(max(1, int(min(_ROUNDS, 2 * _MOST_WORK / max(1, len(graph.source)))))):
         moved = search.spread(problem, s, order, penalty) if s.over.sum() > 0 else 0
         moved += search.greedy(problem, s, order, penalty)
         if moved <= problem.atoms // 200:
@@ -290,23 +292,23 @@ def _fewest(problem: Problem, start: Found, counts: list[int], how: str, seed: i
     found: list[Found] = []
     if not counts:
         return found
-    also = how == "auto" and counts[0] == start.cores
-    tries = [(None, counts[0]), (start, counts[0])] if also else [(None, count) for count in counts[:2]]
-    failed, worked = -1, len(counts)  # numbers of cores up to the one are too few, from the other on are enough
     with ThreadPoolExecutor(2) as pool:  # each is the same whatever the other does
+        if counts == [start.cores]:  # layer order is a second start
+            begins = [None, start] if how == "auto" else [None]
+            return list(pool.map(partial(multilevel, problem, cores=start.cores, seed=seed), begins))
+        failed, worked = -1, len(counts)  # numbers of cores up to the one are too few, from the other on are enough
+        tries = counts[:2]
         while True:
-            jobs = [pool.submit(multilevel, problem, begin, count, seed, _WORK) for begin, count in tries]
-            found += [job.result() for job in jobs]
+            found += pool.map(lambda count: multilevel(problem, None, count, seed, _WORK), tries)
             worked = min((counts.index(f.cores) for f in found if f.over <= 0), default=worked)
             failed = max((k for k in range(worked) if any(f.cores == counts[k] for f in found)), default=-1)
             if worked - failed <= 1:
                 break
             step = max(1, (worked - failed) // 3)
             near = {failed + step, worked - step} if worked < len(counts) else {2 * failed + 1, 4 * failed + 3}
-            tries = [(None, counts[k]) for k in sorted({min(k, len(counts) - 1) for k in near})]
-        if worked < len(counts) and _work(problem) > _WORK:
-            begins = [None, start] if also else [None]
-            found += pool.map(partial(multilevel, problem, cores=counts[worked], seed=seed), begins)
+            tries = [counts[k] for k in sorted({min(k, len(counts) - 1) for k in near})]
+    if worked < len(counts) and _work(problem) > _WORK:
+        found.append(multilevel(problem, None, counts[worked], seed))
     return found
 
 
