@@ -25,15 +25,17 @@ from snnc.mapping.problem import Problem
 from snnc.mapping.state import BITS, COST, GROUPS, LOAD, NEURONS, State
 
 # Pins up to which a hypergraph goes to the partitioner: it takes a minute for a million.
-_PINS = 30_000
+_PINS, _PINS_PER_ATOM = 30_000, 16
 # Levels end at so many atoms a core, and at least so many.
-_PER_CORE, _FEW = 24, 6_000
+_PER_CORE, _FEW = 48, 7_000
 # Overload of a core on the smallest problem that the larger ones are not expected to repair.
 _HOPE = 0.01
 # Numbers of cores to try: from the fewest that could suffice, each so many times the one before.
 _STEP = 1.025
 # Problems of so few atoms are annealed again and again: their optimum can be found.
 _TINY, _RESTARTS = 128, 8
+# Entries beyond which layer order is improved, and nothing else: a smaller problem of it takes more time and memory.
+_HUGE = 20_000_000
 # Rounds of greedy moves.
 _ROUNDS = 8
 # Steps of annealing: so many for each atom, but no more work than this many visits of an entry, nor than so many for
@@ -186,6 +188,13 @@ def multilevel(problem: Problem, start: Found | None, cores: int, seed: int, wor
     return _found(s, method)
 
 
+def _improved(problem: Problem, start: Found, seed: int) -> Found:
+    """A mapping refined without smaller problems."""
+    s = placed(problem, start.core, start.cores)
+    refine(problem, s, 0.5, seed)
+    return _found(s, f"{start.method}, refined")
+
+
 def _restart(problem: Problem, start: Found, cores: int, seed: int) -> Found:
     """Anneal from so hot that the start is forgotten."""
     s = placed(problem, start.core % cores, cores)
@@ -204,8 +213,8 @@ def hypergraph_core(problem: Problem, cores: int, seed: int) -> np.ndarray:
     graph = problem.graph
     pins, rate = _merged(coarsen.pins(problem, own=True), graph.rate)
     busy = np.argsort(-rate, kind="stable")
-    counts = np.diff(pins.indptr)[busy]
-    kept = np.sort(busy[: np.searchsorted(np.cumsum(counts), _PINS, side="right") + 1])
+    ends = np.cumsum(np.diff(pins.indptr)[busy])
+    kept = np.sort(busy[: np.searchsorted(ends, max(_PINS, _PINS_PER_ATOM * problem.atoms), side="right") + 1])
     weight, largest = _weights(problem, cores)
     return hypergraph.partition(sparse.csr_array(pins[kept]), rate[kept], weight, cores, largest, seed)
 
@@ -264,7 +273,10 @@ def best_mapping(
         sorted_ = layer_order(spread, most, by_parameters=True)
         found.append(sorted_)
         start = min(base, sorted_, key=lambda f: (f.over, f.cores))
-    found += _fewest(spread, start, _core_counts(spread, start, cores, most), how, seed)
+    if how == "auto" and len(spread.graph.source) > _HUGE:
+        found.append(_improved(spread, start, seed))
+    else:
+        found += _fewest(spread, start, _core_counts(spread, start, cores, most), how, seed)
     if how == "auto" and all(f.over > 0 for f in found[1:]) and start.cores <= most:
         found.append(multilevel(spread, start, start.cores, seed))
     fewest = min((f.cores for f in found if f.over <= 0), default=base.cores)
