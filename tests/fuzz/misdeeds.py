@@ -13,7 +13,7 @@ from pathlib import Path
 import h5py
 from supervisor import Job, Limits
 
-LIMITS = Limits(seconds=1.0, blocked=2.0, memory=600 << 20)
+LIMITS = Limits(seconds=3.0, blocked=3.0, memory=600 << 20)
 
 
 def _read(name: str, code: int = 0) -> int:
