@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -69,9 +70,17 @@ def cut(flows: sparse.csr_array, parts: int, size: int, seed: int) -> np.ndarray
     return np.array(graph.partition(context).get_partition(), np.int64)
 
 
-@cache
+_starting = Lock()
+
+
 def _library() -> Any:
-    """The library, which can be started once in a process."""
+    """The library, which can be started once in a process; several threads may want it at the same time."""
+    with _starting:
+        return _started()
+
+
+@cache
+def _started() -> Any:
     import mtkahypar
 
     from snnc.processors import processors
