@@ -17,6 +17,7 @@ import numpy as np
 
 from snnc.errors import UsageError
 from snnc.network import Network
+from snnc.quantization.grid import Tune
 from snnc.resources import Usage
 from snnc.samples import Samples
 from snnc.simulator import Run
@@ -73,9 +74,9 @@ class Compilation:
     quantised, None before.
     kept: of layers of `network` that lost neurons, where those that are left were in the layer as it was read, flat
     and ascending; lowered_kept: the same of `lowered`.
-    samples: calibration data, or None. run: the quantised network on them (on random spikes without), None
-    before profile. core_of, site_of: as in :class:`snnc.image.Mapping`, None before partition and place;
-    usage: of the cores under `core_of`.
+    samples: calibration data, or None. tune: trains the integers, None where nobody asked for it. run: the quantised
+    network on the samples (on random spikes without), None before profile. core_of, site_of: as in
+    :class:`snnc.image.Mapping`, None before partition and place; usage: of the cores under `core_of`.
     """
 
     source: Network
@@ -83,6 +84,7 @@ class Compilation:
     target: Target
     options: Options = Options()
     samples: Samples | None = None
+    tune: Tune | None = None
     lowered: Network | None = None
     kept: Mapping[str, np.ndarray] = field(default_factory=dict)
     lowered_kept: Mapping[str, np.ndarray] = field(default_factory=dict)

@@ -6,7 +6,7 @@ import difflib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from snnc.passes import (
     trim,
     verify,
 )
+from snnc.quantization.grid import Tune
 from snnc.samples import Samples
 from snnc.target import Target
 from snnc.version import VERSION
@@ -75,16 +76,18 @@ def compile(
     samples: Samples | None = None,
     options: Options | None = None,
     provenance: dict[str, Any] | None = None,
+    tune: Tune | None = None,
     progress: Progress | None = None,
     dump: Path | None = None,
 ) -> Result:
     """Run all passes.
 
     samples: calibration data for rates and accuracy. provenance: plain data on the source, kept in the
-    image. progress: called with (pass, index, passes) before each pass. dump: a folder for the state after each
-    pass. Raises DoesNotFit, VerificationError, InputError.
+    image. tune: trains the integers (:func:`snnc.tickets.tuner`). progress: called with (pass, index, passes) before
+    each pass. dump: a folder for the state after each pass. Raises DoesNotFit, VerificationError, InputError.
     """
-    state, spent = run(start(network, target, samples, options), PASSES, progress, _folder(dump))
+    state = replace(start(network, target, samples, options), tune=tune)
+    state, spent = run(state, PASSES, progress, _folder(dump))
     assert state.core_of is not None
     assert state.site_of is not None
     options = state.options

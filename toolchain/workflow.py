@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from snnc import cures, datasets, frontends, pipeline, report
+from snnc import cures, datasets, frontends, pipeline, report, tickets
 from snnc.compare import Comparison
 from snnc.compilation import Options, Spent
 from snnc.dump import state as describe
@@ -23,6 +23,7 @@ from snnc.frontends.reading import AS_WRITTEN, Reading
 from snnc.image import Image, is_image
 from snnc.network import Network
 from snnc.ops import Shape
+from snnc.quantization.grid import Tune
 from snnc.report import NetworkActivity, Report, Side
 from snnc.report.schema import from_json, to_json
 from snnc.samples import Samples, accuracy, load_inputs
@@ -72,6 +73,7 @@ def compile_file(
     options: Options | None = None,
     parent: Path | None = None,
     reading: Reading = AS_WRITTEN,
+    finetune: int | None = None,
     dump: Path | None = None,
     patience: float = cures.PATIENCE,
     progress: Progress | None = None,
@@ -80,12 +82,14 @@ def compile_file(
 
     data: calibration data; None = what the model was trained on, "none" = no data. Of a data set the
     validation split is used, so that the test split stays unseen. parent: file of a dense network to
-    compare with; a ticket's checkpoint brings its own. dump: a folder for the state after each pass.
-    patience: seconds to look for what would make the network fit, where it does not.
+    compare with; a ticket's checkpoint brings its own. finetune: epochs for which the integers of a checkpoint are
+    trained on, by its recipe (:mod:`snnc.tickets.tuning`); None = not at all. dump: a folder for the state after each
+    pass. patience: seconds to look for what would make the network fit, where it does not.
     """
     around: dict[str, Spent] = {}
     with _stage("read", around, progress):
         network, about, samples = _read(source, reading, data)
+    tune = None if finetune is None else _tuner(source, about, finetune, options or Options(), progress)
     provenance = {
         "file": source.name,
         "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
@@ -99,6 +103,7 @@ def compile_file(
             samples=samples,
             options=options,
             provenance=provenance,
+            tune=tune,
             progress=_by_pass(progress),
             dump=dump,
         )
@@ -190,6 +195,21 @@ def _diagnosed(patience: float, progress: Progress | None) -> Iterator[None]:
 
 def _by_pass(progress: Progress | None) -> pipeline.Progress | None:
     return progress and (lambda name, index, count: progress(index, count, f"{index + 1}/{count} {name}"))
+
+
+def _tuner(source: Path, about: Mapping[str, Any], epochs: int, options: Options, progress: Progress | None) -> Tune:
+    if about.get("format") != "checkpoint":
+        raise UsageError(
+            "only a checkpoint of snnc says how its network is trained, and on what",
+            where=str(source),
+            fix="leave out --finetune, or compile what snnc ticket or snnc train wrote",
+        )
+
+    def tell(stage: str, done: int, total: int, note: str) -> None:
+        if progress is not None:
+            progress(done, total, f"{stage} {note}")
+
+    return tickets.tuner(source, epochs=epochs, seed=options.seed, progress=tell)
 
 
 def _dense(

@@ -5,7 +5,7 @@ The grid is that of :mod:`snnc.quantization.grid`. Layers whose weights are of o
 (:mod:`~snnc.quantization.search`), then single weights are moved (:mod:`~snnc.quantization.adjust`), layer by layer in
 the order of the network. In the end both networks, that one and the one of plain scales, run on the data in one piece,
 and the plain one is taken where its outputs are nearer to those of the float network. Without data the scale is the one
-with the smallest error of the weights.
+with the smallest error of the weights. Where the user asked for it, the integers are then trained on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from snnc.compilation import Compilation
 from snnc.network import ANALOGUE, Network, Population
 from snnc.quantization import adjust, binary, scales, search
 from snnc.quantization.calibration import Calibration
-from snnc.quantization.grid import Layer, Limits, Rounded, Scale, rounded
+from snnc.quantization.grid import Gridded, Layer, Limits, Rounded, Scale, Tune, held, rounded
 from snnc.quantization.trial import cost
 from snnc.resources import weight_bits
 from snnc.samples import Samples
@@ -37,7 +37,7 @@ def run(c: Compilation) -> Compilation:
     if c.network.integer:
         return _kept(c)
     rules = Rules.of(c.target, c.options.bits, len(c.network.layers), several=c.options.scales == "auto")
-    network, found = searched(c.network, rules, c.samples)
+    network, found = searched(c.network, rules, c.samples, c.tune)
     return replace(c, network=network).found(quantize={"bits": c.options.bits, **found})
 
 
@@ -115,7 +115,9 @@ def quantize(network: Network, model: str, limits: Limits) -> tuple[Network, lis
     return _assembled(network, layers), [done.note() for done in layers]
 
 
-def searched(network: Network, rules: Rules, samples: Samples | None = None) -> tuple[Network, dict[str, Any]]:
+def searched(
+    network: Network, rules: Rules, samples: Samples | None = None, tune: Tune | None = None
+) -> tuple[Network, dict[str, Any]]:
     """The integer network of a lowered one by the best scales known, and what happened to each layer."""
     calibration = None
     # Values that are no whole numbers feed no integer network; the profile says so.
@@ -129,12 +131,15 @@ def searched(network: Network, rules: Rules, samples: Samples | None = None) -> 
         plain.append(done or _plain(layer, rules))
         if calibration is not None and layer.incoming and not layer.reads:
             calibration.add(calibration.behind(layer), best[-1].integers)
-    chosen, found = best, {}
+    chosen = best
+    found: dict[str, Any] = {}
     if calibration is not None:
         costs = [_output_cost(_assembled(network, layers), layers, calibration) for layers in (best, plain)]
         found = {"samples": calibration.samples, "output_cost": costs[0], "output_cost_plain": costs[1]}
         if costs[0] > costs[1]:
             chosen = plain
+    if tune is not None:
+        chosen, found["tuned"] = _tuned(network, chosen, rules, samples, tune)
     return _assembled(network, chosen), {"layers": [done.note() for done in chosen], **found}
 
 
@@ -143,6 +148,26 @@ def _reach(population: Population, calibration: Calibration | None) -> float | N
     if population.neuron not in ANALOGUE or calibration is None:
         return None
     return 2 * float(np.abs(calibration.wanted[population.name]).max())
+
+
+def _tuned(
+    network: Network, layers: list[_Done], rules: Rules, samples: Samples | None, tune: Tune
+) -> tuple[list[_Done], dict[str, Any]]:
+    """The layers with trained weights, and what happened; as they were, where the accuracy on `samples` fell."""
+    limits = [rules.signs if "binary" in done.log else rules.limits for done in layers]
+    gridded = [Gridded(d.layer, d.scale, of, d.integers.mantissas) for d, of in zip(layers, limits, strict=True)]
+    mantissas, log = tune(network, gridded)
+    after = [
+        replace(d, integers=held(d.layer, m, d.scale, of, rules.model))
+        for d, m, of in zip(layers, mantissas, limits, strict=True)
+    ]
+    if samples is None or samples.labels is None:
+        return after, log
+    before, now = (simulate(_assembled(network, done), samples).accuracy for done in (layers, after))
+    assert before is not None
+    assert now is not None
+    kept = now >= before
+    return after if kept else layers, {**log, "accuracy_before": before, "accuracy_after": now, "kept": kept}
 
 
 def _exact(layer: Layer, rules: Rules) -> _Done | None:

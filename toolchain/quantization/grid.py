@@ -15,9 +15,10 @@ that round to zero stop being synapses and are counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -163,12 +164,13 @@ class Layer:
 class Rounded:
     """A layer in integers.
 
-    clipped, vanished: how many weights were larger than the grid, and how many became zero. error: of the weights,
-    as the root of the sum of its squares over that of theirs.
+    mantissas: int16, of all :func:`values` of each projection. clipped, vanished: how many weights were larger than the
+    grid, and how many became zero. error: of the weights, as the root of the sum of its squares over that of theirs.
     """
 
     population: Population
     incoming: tuple[Projection, ...]
+    mantissas: tuple[np.ndarray, ...]
     clipped: int
     vanished: int
     error: float
@@ -185,13 +187,28 @@ class Rounded:
         return len(np.unique(np.stack(shared), axis=1).T)
 
 
+@dataclass(frozen=True, eq=False)
+class Gridded:
+    """A layer with the scale that was found for it, and where its weights stand on the grid (of `limits`)."""
+
+    layer: Layer
+    scale: Scale
+    limits: Limits
+    mantissas: tuple[np.ndarray, ...]
+
+
+# Trains the weights of a lowered network where they stand: their mantissas, for each layer and its projections, and
+# what happened, as plain data.
+Tune = Callable[[Network, Sequence[Gridded]], tuple[list[list[np.ndarray]], dict[str, Any]]]
+
+
 def rounded(layer: Layer, scale: Scale, limits: Limits, model: str) -> Rounded:
     """The layer with integer weights (int16), and registers (int32) of the neuron model `model`."""
     mantissas = [_mantissas(layer, p, scale, limits) for p in layer.incoming]
     return held(layer, mantissas, scale, limits, model)
 
 
-def held(layer: Layer, mantissas: list[np.ndarray], scale: Scale, limits: Limits, model: str) -> Rounded:
+def held(layer: Layer, mantissas: Sequence[np.ndarray], scale: Scale, limits: Limits, model: str) -> Rounded:
     """The layer with these mantissas, int16 and for all :func:`values` of each incoming projection."""
     clipped = vanished = 0
     error = energy = 0.0
@@ -205,6 +222,7 @@ def held(layer: Layer, mantissas: list[np.ndarray], scale: Scale, limits: Limits
     return Rounded(
         registers(layer, scale, limits, model),
         tuple(_holding(p, m << scale.exponent) for p, m in zip(layer.incoming, mantissas, strict=True)),
+        tuple(mantissas),
         clipped,
         vanished,
         float(np.sqrt(error / energy)) if energy else 0.0,

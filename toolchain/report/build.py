@@ -93,7 +93,7 @@ def _steps(record: dict[str, Any]) -> Steps | None:
         floats=found.get("accuracy_float"),
         quantized=found["accuracy_integer"],
         mapped=found["mapped"]["accuracy"],
-        untuned=record.get("source", {}).get("finetune", {}).get("untuned"),
+        untuned=_found(record, "quantize").get("tuned", {}).get("accuracy_before"),
     )
 
 

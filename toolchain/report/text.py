@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import textwrap
+from typing import Any
 
-from snnc.report.schema import TRIMS, Report, Side
+from snnc.report.schema import TRIMS, Report, Side, Steps
 from snnc.report.units import duration, energy, memory
 
 LABEL = 13
@@ -92,12 +93,24 @@ def _steps(report: Report) -> list[str]:
         bits = f"{report.options['bits']}-bit {steps.quantized:.1%}"
         parts = [f"float {steps.floats:.1%}", bits, f"mapped {steps.mapped:.1%}"]
         lines.append(_row("calibrated", *parts, f"{steps.samples} samples of {steps.data}"))
+    tuned = report.passes.get("quantize", {}).get("tuned")
+    if tuned:
+        lines.append(_row("tuned", *_tuned(tuned, steps)))
     known = [layer for layer in report.layers if layer.misplaced is not None]
     if known:
         worst = max(known, key=lambda layer: layer.misplaced or 0.0)
         rate = "" if worst.rate_error is None else f"rate {worst.rate_error:+.1%}"
         lines.append(_row("spikes", f"worst layer '{worst.name}': {worst.misplaced:.1%} misplaced", rate))
     return lines
+
+
+def _tuned(log: dict[str, Any], steps: Steps | None) -> list[str]:
+    done = f"{log['epochs']} epochs of training on the grid"
+    if not log["best"] or not log.get("kept", True):
+        return [done, "made nothing better"]
+    if steps is None or steps.untuned is None:
+        return [f"{done}, number {log['best']} is the best"]
+    return [f"{done}, number {log['best']}: {steps.untuned:.1%} -> {steps.quantized:.1%}"]
 
 
 def _diagnoses(report: Report) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snnc.errors import UsageError
+from snnc.quantization.grid import Tune
 
 if TYPE_CHECKING:
     from snnc.models.recipe import Recipe
@@ -21,6 +22,8 @@ Progress = Callable[[str, int, int, str], None]
 
 METHODS = ("imp",)
 CONTROLS = ("random-mask", "reinit")
+# Of fine-tuning.
+EPOCHS = 10
 
 
 def train(
@@ -86,6 +89,23 @@ def find(
         resume=resume,
         progress=progress,
     )
+
+
+def tuner(path: str | Path, *, epochs: int | None = None, seed: int = 0, progress: Progress | None = None) -> Tune:
+    """What fine-tunes the integers of a checkpoint while it is compiled (``pipeline.compile(tune=...)``).
+
+    It trains on the checkpoint's own data by its own recipe (:mod:`snnc.tickets.tuning`). epochs: None = EPOCHS. The
+    same seed gives the same integers. Raises UsageError for impossible requests, InputError for other files.
+    """
+    chosen = EPOCHS if epochs is None else epochs
+    if chosen < 1:
+        raise UsageError(f"epochs must be at least 1, got {chosen}")
+    if seed < 0:
+        raise UsageError(f"the seed must not be negative, got {seed}")
+    from snnc.tickets import checkpoint, tuning
+
+    found = checkpoint.read(Path(path))
+    return lambda network, layers: tuning.tune(found, network, layers, epochs=chosen, seed=seed, progress=progress)
 
 
 def _unknown(what: str, name: str, names: tuple[str, ...]) -> UsageError:
