@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from snnc.compare import Comparison
     from snnc.image import Image
     from snnc.network import Network
+    from snnc.quantization.grid import Tune
     from snnc.samples import Samples
     from snnc.simulator.energy import Estimate
     from snnc.simulator.run import Run
@@ -72,15 +73,17 @@ def compile(
     target: str | Target = "loihi",
     *,
     data: Samples | None = None,
+    tune: Tune | None = None,
     dump: str | Path | None = None,
     **options: Any,
 ) -> Image:
     """Compile a network for a chip.
 
     target: a name of :func:`chips`, a ``.toml`` file or a Target. data: calibration samples for spike
-    rates and the accuracy check. dump: a folder for the state after each pass. options: by the names of
-    :class:`snnc.compilation.Options`: bits, seed, max_drop, approximate, map, optimize, cores, chips,
-    balance. Raises DoesNotFit, VerificationError, InputError, UsageError.
+    rates and the accuracy check. tune: trains the integers on (:func:`snnc.tickets.tuner`). dump: a folder
+    for the state after each pass. options: by the names of :class:`snnc.compilation.Options`, such as bits, seed,
+    max_drop, approximate, map, optimize, cores, chips, balance. Raises DoesNotFit, VerificationError, InputError,
+    UsageError.
     """
     from snnc import pipeline
     from snnc import target as descriptions
@@ -88,7 +91,7 @@ def compile(
 
     chip = descriptions.load(target) if isinstance(target, str) else target
     folder = None if dump is None else Path(dump)
-    return pipeline.compile(network, chip, samples=data, options=Options(**options), dump=folder).image
+    return pipeline.compile(network, chip, samples=data, options=Options(**options), tune=tune, dump=folder).image
 
 
 def open_image(path: str | Path) -> Image:

@@ -262,7 +262,8 @@ class _Search:
 
         def compiled() -> Compilation:
             source, chip, how = applied(cure, self.state.source, self.state.target, self.options)
-            return pipeline.compile_until(LAST, source, chip, samples=self.state.samples, options=how)[0]
+            state = self.state
+            return pipeline.compile_until(LAST, source, chip, samples=state.samples, options=how, tune=state.tune)[0]
 
         return self._timed(kind, compiled, ", ".join([*(options or ()), target or "", "pruning" if share else ""]))
 

@@ -6,7 +6,7 @@ import difflib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +86,7 @@ def compile(
     image. tune: trains the integers (:func:`snnc.tickets.tuner`). progress: called with (pass, index, passes) before
     each pass. dump: a folder for the state after each pass. Raises DoesNotFit, VerificationError, InputError.
     """
-    state = replace(start(network, target, samples, options), tune=tune)
-    state, spent = run(state, PASSES, progress, _folder(dump))
+    state, spent = run(start(network, target, samples, options, tune), PASSES, progress, _folder(dump))
     assert state.core_of is not None
     assert state.site_of is not None
     options = state.options
@@ -107,6 +106,7 @@ def compile_until(
     *,
     samples: Samples | None = None,
     options: Options | None = None,
+    tune: Tune | None = None,
     progress: Progress | None = None,
     dump: Path | None = None,
 ) -> tuple[Compilation, dict[str, Spent]]:
@@ -114,7 +114,7 @@ def compile_until(
 
     Other arguments as for :func:`compile`. UsageError for a pass that does not exist.
     """
-    return run(start(network, target, samples, options), until(last), progress, _folder(dump))
+    return run(start(network, target, samples, options, tune), until(last), progress, _folder(dump))
 
 
 def check_only(network: Network, target: Target, options: Options | None = None) -> None:
@@ -132,11 +132,13 @@ def until(last: str) -> tuple[tuple[str, Pass], ...]:
     return PASSES[: names.index(last) + 1]
 
 
-def start(network: Network, target: Target, samples: Samples | None, options: Options | None) -> Compilation:
+def start(
+    network: Network, target: Target, samples: Samples | None, options: Options | None, tune: Tune | None = None
+) -> Compilation:
     """The state before the first pass; InputError where the parts do not belong together."""
     if samples is not None and network.inputs:
         samples.expect(network.inputs[0].shape)
-    return Compilation(network, network, target, options or Options(), samples)
+    return Compilation(network, network, target, options or Options(), samples, tune)
 
 
 def _folder(path: Path | None) -> Folder | None:

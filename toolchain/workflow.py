@@ -89,7 +89,7 @@ def compile_file(
     around: dict[str, Spent] = {}
     with _stage("read", around, progress):
         network, about, samples = _read(source, reading, data)
-    tune = None if finetune is None else _tuner(source, about, finetune, options or Options(), progress)
+        tune = _tuner(source, about, finetune, options, progress)
     provenance = {
         "file": source.name,
         "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
@@ -115,7 +115,8 @@ def compile_file(
     if parent is not None or about.get("parent"):
         with _stage("dense parent", spent, progress):
             other = frontends.load(parent, reading)[0] if parent else frontends.load(source, parent=True)[0]
-            dense, note = _dense(other, target, samples, options)
+            # A dense parent from elsewhere may be of another kind, which the recipe does not fit.
+            dense, note = _dense(other, target, samples, options, None if parent else tune)
     document = report.build(
         result.image,
         run,
@@ -137,6 +138,7 @@ def compile_partly(
     data: str | None = None,
     options: Options | None = None,
     reading: Reading = AS_WRITTEN,
+    finetune: int | None = None,
     dump: Path | None = None,
     patience: float = cures.PATIENCE,
     progress: Progress | None = None,
@@ -149,9 +151,10 @@ def compile_partly(
     around: dict[str, Spent] = {}
     with _stage("read", around, progress):
         network, about, samples = _read(source, reading, data)
+        tune = _tuner(source, about, finetune, options, progress)
     with _diagnosed(patience, progress):
         state, spent = pipeline.compile_until(
-            last, network, target, samples=samples, options=options, progress=_by_pass(progress), dump=dump
+            last, network, target, samples=samples, options=options, tune=tune, progress=_by_pass(progress), dump=dump
         )
     return {
         "network": network.name,
@@ -197,7 +200,12 @@ def _by_pass(progress: Progress | None) -> pipeline.Progress | None:
     return progress and (lambda name, index, count: progress(index, count, f"{index + 1}/{count} {name}"))
 
 
-def _tuner(source: Path, about: Mapping[str, Any], epochs: int, options: Options, progress: Progress | None) -> Tune:
+def _tuner(
+    source: Path, about: Mapping[str, Any], epochs: int | None, options: Options | None, progress: Progress | None
+) -> Tune | None:
+    """What trains the integers on for so many epochs, or not at all; UsageError where the file does not say how."""
+    if epochs is None:
+        return None
     if about.get("format") != "checkpoint":
         raise UsageError(
             "only a checkpoint of snnc says how its network is trained, and on what",
@@ -209,15 +217,15 @@ def _tuner(source: Path, about: Mapping[str, Any], epochs: int, options: Options
         if progress is not None:
             progress(done, total, f"{stage} {note}")
 
-    return tickets.tuner(source, epochs=epochs, seed=options.seed, progress=tell)
+    return tickets.tuner(source, epochs=epochs, seed=(options or Options()).seed, progress=tell)
 
 
 def _dense(
-    network: Network, target: Target, samples: Samples | None, options: Options | None
+    network: Network, target: Target, samples: Samples | None, options: Options | None, tune: Tune | None
 ) -> tuple[Side | None, str]:
     """The figures of the dense parent, or why there are none."""
     try:
-        image = pipeline.compile(network, target, samples=samples, options=options).image
+        image = pipeline.compile(network, target, samples=samples, options=options, tune=tune).image
     except DoesNotFit as error:
         return None, f"does not fit: {error.where}: {error.message}"
     return report.side(image, None if samples is None else simulate(image, samples)), ""

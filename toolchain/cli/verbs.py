@@ -139,12 +139,9 @@ def compile_(
         Path | None, Parameter(help="Dense network to compare with; a ticket's checkpoint brings its own.")
     ] = None,
     finetune: Annotated[
-        list[int] | None,
-        Parameter(
-            consume_multiple=True,
-            help="Train the integers of a checkpoint on, by its own recipe and data, for so many epochs, else 10.",
-        ),
-    ] = None,
+        bool, Parameter(help="Train the integers of a checkpoint on, as integers, by its own recipe and data.")
+    ] = False,
+    epochs: Annotated[int | None, Parameter(help="Of --finetune; 20, if not given.")] = None,
     compiling: Compiling = AS_USUAL,
     stop_after: Annotated[
         str | None, Parameter(help="Show what is known after this pass (such as lower or quantize), and write nothing.")
@@ -160,19 +157,17 @@ def compile_(
     from snnc import target as chips
 
     chip, options = chips.load(target), compiling.options()
-    if finetune is not None and len(finetune) > 1:
-        raise UsageError(f"--finetune takes one number of epochs, got {' '.join(map(str, finetune))}")
-    epochs = None if finetune is None else (finetune or [tickets.EPOCHS])[0]
+    if epochs is not None and not finetune:
+        raise UsageError("--epochs is for training, and nothing is trained", fix="add --finetune, or leave it out")
     how: dict[str, Any] = {
         "data": data,
         "options": options,
         "reading": source.reading(),
+        "finetune": (tickets.EPOCHS if epochs is None else epochs) if finetune else None,
         "dump": dump,
         "patience": cures,
     }
     if stop_after is not None:
-        if finetune is not None:
-            raise UsageError("--stop-after trains nothing", fix="leave out --finetune")
         if output is not None:
             raise UsageError("--stop-after leaves nothing to write", fix="leave out -o, or keep the states: --dump DIR")
         with console.progress(f"compile {model.name}") as move:
@@ -182,7 +177,7 @@ def compile_(
         return
     output = output or Path(f"{model.stem}.{chip.name}")
     with console.progress(f"compile {model.name}") as move:
-        document = workflow.compile_file(model, chip, output, parent=parent, finetune=epochs, **how, progress=move)
+        document = workflow.compile_file(model, chip, output, parent=parent, **how, progress=move)
     _notes(document.source)
     files = "image.snnc  report.json  layers.csv  cores.csv"
     passes = f"\n{report.passes_table(document)}\n\n" if console.verbose else ""

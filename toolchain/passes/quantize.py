@@ -154,12 +154,16 @@ def _tuned(
     network: Network, layers: list[_Done], rules: Rules, samples: Samples | None, tune: Tune
 ) -> tuple[list[_Done], dict[str, Any]]:
     """The layers with trained weights, and what happened; as they were, where the accuracy on `samples` fell."""
-    limits = [rules.signs if "binary" in done.log else rules.limits for done in layers]
-    gridded = [Gridded(d.layer, d.scale, of, d.integers.mantissas) for d, of in zip(layers, limits, strict=True)]
-    mantissas, log = tune(network, gridded)
+    exact = ["binary" in done.log for done in layers]
+    if all(exact):
+        _logger.info("nothing is trained: every weight is exact")
+        return layers, {"epochs": 0, "best": 0}
+    limits = [rules.signs if of else rules.limits for of in exact]
+    parts = zip(layers, limits, exact, strict=True)
+    found, log = tune(network, [Gridded(d.layer, d.scale, of, d.integers, e) for d, of, e in parts])
     after = [
-        replace(d, integers=held(d.layer, m, d.scale, of, rules.model))
-        for d, m, of in zip(layers, mantissas, limits, strict=True)
+        replace(d, scale=scale, integers=held(d.layer, mantissas, scale, of, rules.model))
+        for d, of, (scale, mantissas) in zip(layers, limits, found, strict=True)
     ]
     if samples is None or samples.labels is None:
         return after, log

@@ -105,7 +105,7 @@ def _accuracy(c: Compilation, samples: Samples, labels: np.ndarray, read: Counts
         raise VerificationError(
             f"accuracy falls from {exact:.2%} to {integer:.2%}, by {drop:.2f} points; {c.options.max_drop} are allowed",
             where=f"{len(samples)} samples of {samples.name}",
-            fix="use more --bits, or allow a larger --max-drop",
+            fix=f"use more --bits, {'--finetune a checkpoint, ' if c.tune is None else ''}or allow a larger --max-drop",
         )
     agree = float(np.mean(expected.argmax(axis=1) == outputs.argmax(axis=1)))
     return {**found, "accuracy_float": exact, "same_prediction": agree}

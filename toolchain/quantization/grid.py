@@ -189,17 +189,19 @@ class Rounded:
 
 @dataclass(frozen=True, eq=False)
 class Gridded:
-    """A layer with the scale that was found for it, and where its weights stand on the grid (of `limits`)."""
+    """A layer on the grid of `limits`, with the scale that was found for it. exact: no weight had to be rounded."""
 
     layer: Layer
     scale: Scale
     limits: Limits
-    mantissas: tuple[np.ndarray, ...]
+    integers: Rounded
+    exact: bool
 
 
-# Trains the weights of a lowered network where they stand: their mantissas, for each layer and its projections, and
-# what happened, as plain data.
-Tune = Callable[[Network, Sequence[Gridded]], tuple[list[list[np.ndarray]], dict[str, Any]]]
+# Trains a lowered network as it stands on the grid. Of each layer the new scale and the mantissas of its projections,
+# and what happened, as plain data.
+Placed = tuple[Scale, list[np.ndarray]]
+Tune = Callable[[Network, Sequence[Gridded]], tuple[list[Placed], dict[str, Any]]]
 
 
 def rounded(layer: Layer, scale: Scale, limits: Limits, model: str) -> Rounded:

@@ -87,13 +87,14 @@ def _steps(record: dict[str, Any]) -> Steps | None:
     found = _found(record, "verify")
     if "accuracy_integer" not in found:
         return None
+    before = _found(record, "quantize").get("tuned", {}).get("accuracy_before")
     return Steps(
         data=found["data"],
         samples=found["accuracy_samples"],
         floats=found.get("accuracy_float"),
-        quantized=found["accuracy_integer"],
+        quantized=found["accuracy_integer"] if before is None else before,
+        finetuned=None if before is None else found["accuracy_integer"],
         mapped=found["mapped"]["accuracy"],
-        untuned=_found(record, "quantize").get("tuned", {}).get("accuracy_before"),
     )
 
 

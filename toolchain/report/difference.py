@@ -152,6 +152,8 @@ def _options(a: Report, b: Report) -> Iterator[Row]:
         yield Row("options", label, "text", one, other)
     for name in dict.fromkeys([*a.options, *b.options]):
         yield Row("options", f"--{name.replace('_', '-')}", "text", a.options.get(name), b.options.get(name))
+    one, other = (r.passes.get("quantize", {}).get("tuned", {}).get("epochs") for r in (a, b))
+    yield Row("options", "--finetune, epochs", "text", one, other)
 
 
 def _chip(a: Target, b: Target) -> Iterator[Row]:

@@ -130,8 +130,8 @@ class Activity(msgspec.Struct, frozen=True):
 class Steps(msgspec.Struct, frozen=True):
     """Accuracy on calibration data step by step.
 
-    floats: of the network as it was read, None where it came in integers. quantized: of its integers. mapped: of the
-    image on its cores. untuned: quantized, before it was tuned, where it was.
+    floats: of the network as it was read, None where it came in integers. quantized: of its integers. finetuned: of
+    these after they were trained on, where they were. mapped: of the image on its cores.
     """
 
     data: str
@@ -139,7 +139,7 @@ class Steps(msgspec.Struct, frozen=True):
     floats: float | None
     quantized: float
     mapped: float
-    untuned: float | None = None
+    finetuned: float | None = None
 
 
 class Cost(msgspec.Struct, frozen=True):

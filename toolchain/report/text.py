@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from snnc.report.schema import TRIMS, Report, Side, Steps
+from snnc.report.schema import TRIMS, Report, Side
 from snnc.report.units import duration, energy, memory
 
 LABEL = 13
@@ -88,14 +88,15 @@ def _traffic(report: Report) -> list[str]:
 def _steps(report: Report) -> list[str]:
     """Accuracy step by step, and the layer whose spikes quantisation moved most."""
     steps = report.steps
-    lines = []
-    if steps is not None and steps.floats is not None:
-        bits = f"{report.options['bits']}-bit {steps.quantized:.1%}"
-        parts = [f"float {steps.floats:.1%}", bits, f"mapped {steps.mapped:.1%}"]
-        lines.append(_row("calibrated", *parts, f"{steps.samples} samples of {steps.data}"))
     tuned = report.passes.get("quantize", {}).get("tuned")
+    lines, data = [], ""
+    if steps is not None and steps.floats is not None:
+        parts = [f"float {steps.floats:.1%}", f"{report.options['bits']}-bit {steps.quantized:.1%}"]
+        parts += [] if steps.finetuned is None else [f"finetuned {steps.finetuned:.1%}"]
+        data = f"{steps.samples} samples of {steps.data}"
+        lines.append(_row("calibrated", *parts, f"mapped {steps.mapped:.1%}", "" if tuned else data))
     if tuned:
-        lines.append(_row("tuned", *_tuned(tuned, steps)))
+        lines.append(_row("finetuned", _tuned(tuned), data))
     known = [layer for layer in report.layers if layer.misplaced is not None]
     if known:
         worst = max(known, key=lambda layer: layer.misplaced or 0.0)
@@ -104,13 +105,12 @@ def _steps(report: Report) -> list[str]:
     return lines
 
 
-def _tuned(log: dict[str, Any], steps: Steps | None) -> list[str]:
-    done = f"{log['epochs']} epochs of training on the grid"
-    if not log["best"] or not log.get("kept", True):
-        return [done, "made nothing better"]
-    if steps is None or steps.untuned is None:
-        return [f"{done}, number {log['best']} is the best"]
-    return [f"{done}, number {log['best']}: {steps.untuned:.1%} -> {steps.quantized:.1%}"]
+def _tuned(log: dict[str, Any]) -> str:
+    if not log["epochs"]:
+        return "nothing, as every weight is exact"
+    done = f"{log['epochs']} epoch{'s' * (log['epochs'] > 1)}"
+    better = log["best"] and log.get("kept", True)
+    return f"{done}, number {log['best']} is the best" if better else f"{done} made nothing better"
 
 
 def _diagnoses(report: Report) -> list[str]:
