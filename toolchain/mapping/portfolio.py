@@ -22,7 +22,7 @@ from scipy import sparse
 
 from snnc.mapping import coarsen, hypergraph, search, state
 from snnc.mapping.problem import Problem
-from snnc.mapping.state import BITS, COST, GROUPS, LOAD, NEURONS, State
+from snnc.mapping.state import BITS, COST, GROUPS, NEURONS, State
 
 # Pins up to which a hypergraph goes to the partitioner: it takes a minute for a million.
 _PINS, _PINS_PER_ATOM = 30_000, 16
@@ -53,6 +53,11 @@ class Found:
     over: float
     method: str
 
+    @classmethod
+    def of(cls, s: State, method: str) -> Found:
+        """The mapping that a state has come to."""
+        return cls(s.core.copy(), len(s.over), float(s.total[COST]), float(s.over.sum()), method)
+
 
 def layer_order(problem: Problem, most: int, *, by_parameters: bool = False) -> Found:
     """Cores filled in layer order, from the last layer backwards: then it is known which cores a neuron sends to.
@@ -70,7 +75,7 @@ def layer_order(problem: Problem, most: int, *, by_parameters: bool = False) -> 
             break
         most *= 2
     s = _relieved(problem, placed(problem, last - s.core, last + 1))
-    return _found(s, "order of parameters" if by_parameters else "layer order")
+    return Found.of(s, "order of parameters" if by_parameters else "layer order")
 
 
 def _relieved(problem: Problem, s: State) -> State:
@@ -97,10 +102,6 @@ def placed(problem: Problem, core: np.ndarray, cores: int, price: np.ndarray | N
     s = state.empty(problem, cores, price)
     search.assign(problem.graph, problem.limits, s, core.astype(np.int64))
     return s
-
-
-def _found(s: State, method: str) -> Found:
-    return Found(s.core.copy(), len(s.over), float(s.total[COST]), float(s.over.sum()), method)
 
 
 def _penalty(problem: Problem, s: State) -> float:
@@ -185,21 +186,21 @@ def multilevel(problem: Problem, start: Found | None, cores: int, seed: int, wor
         for label in reversed(labels[:depth]):
             core = core[label]
         s = placed(problem, core, cores)
-    return _found(s, method)
+    return Found.of(s, method)
 
 
 def _improved(problem: Problem, start: Found, seed: int) -> Found:
     """A mapping refined without smaller problems."""
     s = placed(problem, start.core, start.cores)
     refine(problem, s, 0.5, seed)
-    return _found(s, f"{start.method}, refined")
+    return Found.of(s, f"{start.method}, refined")
 
 
 def _restart(problem: Problem, start: Found, cores: int, seed: int) -> Found:
     """Anneal from so hot that the start is forgotten."""
     s = placed(problem, start.core % cores, cores)
     refine(problem, s, 10.0, seed, 5 * _PER_ATOM)
-    return _found(s, "annealing")
+    return Found.of(s, "annealing")
 
 
 def _majority(core: np.ndarray, label: np.ndarray) -> np.ndarray:
@@ -324,50 +325,11 @@ def _fewest(problem: Problem, start: Found, counts: list[int], how: str, seed: i
     return found
 
 
-# Utilisations to try for: mean over largest load of a core.
-_EVEN = (0.995, 0.99, 0.98, 0.97, 0.95, 0.92, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
-
-
-def balanced(problem: Problem, found: Found, load: np.ndarray, seed: int) -> Found:
-    """The mapping with the loads of its cores evened out as far as moves and swaps can under all limits.
-
-    load: (A,), of each atom. What counts is the utilisation, the mean over the largest load of a core: the criterion
-    of u-Ticket (Yin et al., arXiv:2302.06746).
-    """
-    mean = load.sum() / found.cores
-    for even in _EVEN:
-        if utilisation(found, load) >= even:
-            return found
-        tight = _loaded(problem, load, mean / even)
-        s = placed(tight, found.core, found.cores)
-        refine(tight, s, 0.5, seed)
-        if s.over.sum() <= 0:
-            return _found(s, f"{found.method}, balanced")
-    return found
-
-
-def kept_even(problem: Problem, core: np.ndarray, load: np.ndarray) -> Problem:
-    """The problem with a limit on the loads of cores: the largest under `core`. load: (A,), of each atom."""
-    return _loaded(problem, load, float(np.bincount(core, weights=load).max()))
-
-
-def _loaded(problem: Problem, load: np.ndarray, largest: float) -> Problem:
-    most = problem.limits.most.copy()
-    most[LOAD] = largest
-    return replace(problem, graph=problem.graph._replace(load=load), limits=problem.limits._replace(most=most))
-
-
 def drawn(problem: Problem, core: np.ndarray, price: np.ndarray, heat: float, seed: int) -> np.ndarray:
     """A mapping that keeps all limits, refined for prices between cores, float64 (cores, cores); int64 (A,)."""
     s = placed(problem, core, len(price), price)
     refine(problem, s, heat, seed)
     return s.core.copy() if s.over.sum() <= 0 else core
-
-
-def utilisation(found: Found, load: np.ndarray) -> float:
-    """Mean over largest load of a core."""
-    loads = np.bincount(found.core, weights=load, minlength=found.cores)
-    return float(loads.mean() / loads.max()) if loads.max() > 0 else 1.0
 
 
 def _core_counts(problem: Problem, base: Found, cores: int | None, most: int) -> list[int]:

@@ -44,7 +44,12 @@ def partition(
     Last the utilisation: the mean over the largest number of synapses of a core. rates: float64 (neurons,), spikes
     per step.
     """
-    from snnc.mapping import portfolio, problem, tiles  # numba: seconds to import, and a check does not need it
+    from snnc.mapping import (  # numba: seconds to import, and a check does not need it
+        balance,
+        portfolio,
+        problem,
+        tiles,
+    )
 
     task = problem.build(network, rates, target, tiles.cut(network, target))
     found, tried = _best(task, target, options, options.cores)
@@ -52,8 +57,8 @@ def partition(
         found, tried = _fastest(task, target, options, found, tried)
     load = task.synapses()
     if options.balance and found.over <= 0:
-        found = portfolio.balanced(task, found, load, options.seed)
-    even = portfolio.utilisation(found, load)
+        found = balance.balanced(task, found, load, options.seed)
+    even = balance.utilisation(found, load)
     return portfolio.canonical(task.core_of(found.core)), found, tried, even
 
 
@@ -70,7 +75,7 @@ def _fastest(
     task: Problem, target: Target, options: Options, found: Found, tried: list[Found]
 ) -> tuple[Found, list[Found]]:
     """The mapping with the shortest step, and all that were tried."""
-    from snnc.mapping import portfolio
+    from snnc.mapping import balance
 
     work = _work(task, target)
     candidates, cores = [found], found.cores
@@ -79,7 +84,7 @@ def _fastest(
         more, others = _best(task, target, options, cores)
         tried = [*tried, *others]
         if more.over <= 0:
-            candidates.append(portfolio.balanced(task, more, work, options.seed))
+            candidates.append(balance.balanced(task, more, work, options.seed))
     return min(candidates, key=lambda f: _step_ns(f, work, target)), tried
 
 
