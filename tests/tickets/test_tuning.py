@@ -144,11 +144,8 @@ def test_what_is_trained_is_what_runs(make: Callable[[], Network], bits: int) ->
         np.testing.assert_array_equal(counts, wanted)
 
 
-@pytest.mark.parametrize("bits", [1, 3])
-@pytest.mark.parametrize("make", [looped, lambda: lower(conv()), line, read_out])
-def test_every_weight_learns_and_stays_on_the_grid(make: Callable[[], Network], bits: int) -> None:
-    network = make()
-    layers = gridded(network, bits)
+def trained(network: Network, layers: list[Gridded]) -> tuple[tuning._Integers, torch.Tensor]:
+    """The layers after some large steps, and what they were trained on."""
     module = tuning._Integers(network, layers)
     optimizer = torch.optim.Adam(module.parameters(), lr=0.3)
     data = torch.from_numpy(spikes(network, samples=8, steps=12))
@@ -157,6 +154,26 @@ def test_every_weight_learns_and_stays_on_the_grid(make: Callable[[], Network], 
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(module(data), torch.arange(8) % 3).backward()
             optimizer.step()
+    return module, data
+
+
+@pytest.mark.parametrize("exact", [0, 1])
+def test_an_exact_layer_is_not_trained(exact: int) -> None:
+    network = looped()
+    layers = [replace(of, exact=k == exact) for k, of in enumerate(gridded(network, 1))]
+    module, _ = trained(network, layers)
+    for k, (layer, (scale, mantissas)) in enumerate(zip(layers, module.placed(), strict=True)):
+        pairs = zip(layer.integers.mantissas, mantissas, strict=True)
+        assert all(np.array_equal(before, after) for before, after in pairs) == (k == exact)
+        assert np.array_equal(scale.factor, layer.scale.factor) == (k == exact)
+
+
+@pytest.mark.parametrize("bits", [1, 3])
+@pytest.mark.parametrize("make", [looped, lambda: lower(conv()), line, read_out])
+def test_every_weight_learns_and_stays_on_the_grid(make: Callable[[], Network], bits: int) -> None:
+    network = make()
+    layers = gridded(network, bits)
+    module, data = trained(network, layers)
     moved = 0
     for layer, (scale, mantissas) in zip(layers, module.placed(), strict=True):
         assert (scale.unit == layer.scale.unit).all() == layer.layer.reads
