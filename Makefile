@@ -34,7 +34,7 @@ setup: $(VENV)/ready $(SNNC_LAVA_DIR)/snnc-lava.json
 $(VENV)/ready: pyproject.toml constraints.txt tests/differential/peers.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "snnc needs Python 3.11 or newer: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt setuptools wheel
+	$(BIN)/pip install --quiet --constraint constraints.txt setuptools setuptools_scm wheel
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,events]'
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --requirement tests/differential/peers.txt
 	touch $@
