@@ -10,7 +10,7 @@ from core_counts import count
 from small_chips import chip
 
 from snnc.compilation import Options
-from snnc.mapping import portfolio, problem, state
+from snnc.mapping import portfolio, problem, search, state
 from snnc.network import Network
 from snnc.passes import partition
 from snnc.resources import usage
@@ -60,7 +60,7 @@ def test_the_fewest_cores_that_work_are_found_in_few_tries(fewest: int, monkeypa
     """As if a mapping kept the limits on `fewest` cores or more, of 20 to 80."""
     tried = []
 
-    def multilevel(_: problem.Problem, start: portfolio.Found | None, cores: int, seed: int, work: float) -> Any:
+    def multilevel(_: portfolio.Ladder, start: portfolio.Found | None, cores: int, seed: int, work: float) -> Any:
         tried.append(cores)
         return portfolio.Found(np.zeros(1, np.int64), cores, 1.0, float(cores < fewest), "as if")
 
@@ -95,3 +95,25 @@ def test_the_state_of_the_search_is_what_the_mapping_uses() -> None:
 def test_the_same_mapping_every_time(net: tuple[Network, np.ndarray]) -> None:
     first, second = (mapped(*net, chip(neurons=30), seed=3)[0] for _ in range(2))
     assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("loop", [0.0, 0.1])
+def test_what_all_moves_of_a_neuron_save_is_told_at_once(loop: float) -> None:
+    """Equal to what a move's gain is for each core alone; and nothing is skipped that would save something."""
+    network, rates = random_network(7, (30, 40, 20), 0.2, loop=loop)
+    task = problem.build(network, rates, chip(neurons=40), {})
+    cores, idle = 6, 0
+    s = portfolio.placed(task, np.random.default_rng(0).integers(0, cores - 1, task.atoms), cores)
+    attracts, seen, listed = np.zeros(cores), np.full(cores, -1, np.int64), np.zeros(cores, np.int64)
+    visit = 0
+    for atom in range(task.atoms):
+        others = [core for core in range(cores) if core != s.core[atom]]
+        visit, found, base = search.attract(task.graph, s, atom, visit, attracts, seen, listed)
+        gains = [state.gain(task.graph, s, atom, core) for core in others]
+        assert np.allclose(base + attracts[others], gains, rtol=0, atol=1e-12)  # sums of the same in another order
+        assert set(np.flatnonzero(attracts)) <= set(listed[:found])
+        if not search.may_gain(task.graph, s, atom):
+            idle += 1
+            assert max(gains) <= 1e-12
+        attracts[:], seen[:] = 0, -1
+    assert 0 < idle < task.atoms

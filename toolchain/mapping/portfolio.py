@@ -30,17 +30,20 @@ _PINS, _PINS_PER_ATOM = 30_000, 16
 _PER_CORE, _FEW = 48, 7_000
 # Overload of a core on the smallest problem that the larger ones are not expected to repair.
 _HOPE = 0.01
-# Numbers of cores to try: from the fewest that could suffice, each so many times the one before.
-_STEP = 1.025
+# Numbers of cores to try: from the fewest that could suffice, each so many times the one before; and so many times
+# where a problem has more entries than that, for a try of it takes long.
+_STEP, _STEP_LARGE, _LARGE = 1.025, 1.05, 2_000_000
+# Of the smaller problems each has at most this share of the entries of the one before.
+_SMALLER = 0.6
 # Problems of so few atoms are annealed again and again: their optimum can be found.
 _TINY, _RESTARTS = 128, 8
 # Entries beyond which layer order is improved, and nothing else: a smaller problem of it takes more time and memory.
 _HUGE = 20_000_000
-# Rounds of greedy moves.
-_ROUNDS = 8
+# Rounds of greedy moves, fewer for large problems; a repair is given up when one leaves more than that of an overload.
+_ROUNDS, _LEAST_ROUNDS, _SLOW = 8, 3, 0.75
 # Steps of annealing: so many for each atom, but no more work than this many visits of an entry, nor than so many for
 # each entry of the problem, nor than the largest.
-_PER_ATOM, _WORK, _PER_ENTRY, _MOST_WORK = 1_000, 8_000_000, 40, 100_000_000
+_PER_ATOM, _WORK, _PER_ENTRY, _MOST_WORK = 1_000, 8_000_000, 40, 50_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,14 +122,16 @@ def refine(
     """
     graph, penalty = problem.graph, _penalty(problem, s)
     order = np.random.default_rng(seed).permutation(problem.atoms)
-    for _ in range(max(1, int(min(_ROUNDS, 2 * _MOST_WORK / max(1, len(graph.source)))))):
-        moved = search.spread(problem, s, order, penalty) if s.over.sum() > 0 else 0
+    work = work or _work(problem)
+    for _ in range(max(_LEAST_ROUNDS, min(_ROUNDS, int(2 * work / max(1, len(graph.source)))))):
+        over = s.over.sum()
+        moved = search.spread(problem, s, order, penalty) if over > 0 else 0
         moved += search.greedy(problem, s, order, penalty)
-        if moved <= problem.atoms // 200:
+        if moved <= problem.atoms // 200 or s.over.sum() > _SLOW * over > 0:
             break
     mean = float(graph.rate[graph.rate > 0].mean()) if np.any(graph.rate > 0) else 1.0
     entries = len(graph.source) / max(1, problem.atoms)
-    proposals = int(min(per_atom * problem.atoms, (work or _work(problem)) / max(1.0, entries)))
+    proposals = int(min(per_atom * problem.atoms, work / max(1.0, entries)))
     if len(s.over) > 1 and proposals > problem.atoms:
         best = search.anneal(problem, s, proposals, heat * mean, 0.02 * mean, penalty, seed)
         _go_to(problem, s, best)
@@ -143,31 +148,55 @@ def _go_to(problem: Problem, s: State, core: np.ndarray) -> None:
     search.follow(problem.graph, problem.limits, s, core)
 
 
-def levels_of(problem: Problem, cores: int, seed: int) -> tuple[list[Problem], list[np.ndarray]]:
+@dataclass(frozen=True, eq=False)
+class Ladder:
     """Ever smaller problems, the given one first, and the cluster of each atom between neighbours."""
-    levels, labels = [problem], list[np.ndarray]()
-    limit = int(problem.limits.most[NEURONS])
-    while levels[-1].atoms > max(_FEW, _PER_CORE * cores):
-        here = levels[-1]
-        sizes = np.diff(here.graph.member_ptr)
-        largest = max(2, min(4 * int(np.ceil(sizes.mean())), limit // 12))
-        label = coarsen.cluster(here, np.full(int(here.graph.population.max()) + 1, largest), seed)
-        if label.max() + 1 > 0.9 * here.atoms:
-            break
-        labels.append(label)
-        levels.append(coarsen.contract(here, label))
-    return levels, labels
+
+    levels: tuple[Problem, ...]
+    labels: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(cls, problem: Problem, cores: int, seed: int) -> Ladder:
+        """Down to a problem small enough for mappings on `cores` cores."""
+        levels, labels = [problem], list[np.ndarray]()
+        limit = int(problem.limits.most[NEURONS])
+        here, label = problem, np.arange(problem.atoms)
+        while not _small(here, cores):
+            sizes = np.diff(here.graph.member_ptr)
+            largest = max(2, min(4 * int(np.ceil(sizes.mean())), limit // 12))
+            joined = coarsen.cluster(here, np.full(int(here.graph.population.max()) + 1, largest), seed)
+            if joined.max() + 1 > 0.9 * here.atoms:
+                break
+            here, label = coarsen.contract(here, joined), joined[label]
+            if _small(here, cores) or len(here.graph.source) <= _SMALLER * len(levels[-1].graph.source):
+                levels.append(here)
+                labels.append(label)
+                label = np.arange(here.atoms)
+        if here is not levels[-1]:
+            levels.append(here)
+            labels.append(label)
+        return cls(tuple(levels), tuple(labels))
+
+    def upto(self, cores: int) -> Ladder:
+        """Without the problems that are too small for mappings on `cores` cores."""
+        last = next((k for k, level in enumerate(self.levels) if _small(level, cores)), len(self.levels) - 1)
+        return Ladder(self.levels[: last + 1], self.labels[:last])
 
 
-def multilevel(problem: Problem, start: Found | None, cores: int, seed: int, work: float | None = None) -> Found:
+def _small(problem: Problem, cores: int) -> bool:
+    return problem.atoms <= max(_FEW, _PER_CORE * cores)
+
+
+def multilevel(whole: Ladder, start: Found | None, cores: int, seed: int, work: float | None = None) -> Found:
     """Map on `cores` cores by hypergraph partitioning, or from a mapping in layer order; refined on every level.
 
-    work: of each level, as for :func:`refine`; None = by the largest problem.
+    whole: down to at most as small problems as `cores` cores ask for. work: of each level, as for :func:`refine`;
+    None = by the largest problem.
     """
-    levels, labels = levels_of(problem, cores, seed)
-    coarse = levels[-1]
+    ladder = whole.upto(cores)
+    levels, labels, problem = ladder.levels, ladder.labels, ladder.levels[0]
     if start is None:
-        core = hypergraph_core(coarse, cores, seed)
+        core = hypergraph_core(levels[-1], cores, seed)
         method, heat = "hypergraph", 1.0
     else:
         core = start.core
@@ -279,7 +308,7 @@ def best_mapping(
     else:
         found += _fewest(spread, start, _core_counts(spread, start, cores, most), how, seed)
     if how == "auto" and all(f.over > 0 for f in found[1:]) and start.cores <= most:
-        found.append(multilevel(spread, start, start.cores, seed))
+        found.append(multilevel(Ladder.of(spread, start.cores, seed), start, start.cores, seed))
     fewest = min((f.cores for f in found if f.over <= 0), default=base.cores)
     if spread.atoms <= _TINY and fewest <= most:
         with ThreadPoolExecutor(2) as pool:
@@ -305,14 +334,15 @@ def _fewest(problem: Problem, start: Found, counts: list[int], how: str, seed: i
     found: list[Found] = []
     if not counts:
         return found
+    whole = Ladder.of(problem, counts[0], seed)
     with ThreadPoolExecutor(2) as pool:  # each is the same whatever the other does
         if counts == [start.cores]:  # layer order is a second start
             begins = [None, start] if how == "auto" else [None]
-            return list(pool.map(partial(multilevel, problem, cores=start.cores, seed=seed), begins))
+            return list(pool.map(partial(multilevel, whole, cores=start.cores, seed=seed), begins))
         failed, worked = -1, len(counts)  # numbers of cores up to the one are too few, from the other on are enough
         tries = counts[:2]
         while True:
-            found += pool.map(lambda count: multilevel(problem, None, count, seed, _WORK), tries)
+            found += pool.map(lambda count: multilevel(whole, None, count, seed, _WORK), tries)
             worked = min((counts.index(f.cores) for f in found if f.over <= 0), default=worked)
             failed = max((k for k in range(worked) if any(f.cores == counts[k] for f in found)), default=-1)
             if worked - failed <= 1:
@@ -321,7 +351,8 @@ def _fewest(problem: Problem, start: Found, counts: list[int], how: str, seed: i
             near = {failed + step, worked - step} if worked < len(counts) else {2 * failed + 1, 4 * failed + 3}
             tries = [counts[k] for k in sorted({min(k, len(counts) - 1) for k in near})]
     if worked < len(counts) and _work(problem) > _WORK:
-        found.append(multilevel(problem, None, counts[worked], seed))
+        best = min((f for f in found if f.over <= 0), key=lambda f: (f.traffic, f.cores))
+        found.append(_improved(problem, best, seed))
     return found
 
 
@@ -338,8 +369,9 @@ def _core_counts(problem: Problem, base: Found, cores: int | None, most: int) ->
     shares = s.used.sum(axis=0)[[NEURONS, BITS]] / problem.limits.most[[NEURONS, BITS]]
     low = max(2, math.ceil(shares.max() - 1e-9), cores or 0)
     last = most if base.cores > most >= low else base.cores
-    steps = max(0, math.floor(math.log(max(last, low) / low) / math.log(_STEP)))
-    counts = {int(low * _STEP**k) for k in range(steps + 1)} | {last}
+    step = _STEP if len(problem.graph.source) <= _LARGE else _STEP_LARGE
+    steps = max(0, math.floor(math.log(max(last, low) / low) / math.log(step)))
+    counts = {int(low * step**k) for k in range(steps + 1)} | {last}
     return sorted(k for k in counts if k <= min(base.cores, most))
 
 

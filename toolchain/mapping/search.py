@@ -11,11 +11,14 @@ import numpy as np
 
 from snnc.mapping.jit import compiled
 from snnc.mapping.problem import Graph, Limits, Problem
-from snnc.mapping.state import COST, NEURONS, OVERLOAD, State, gain, move, put, settle, take
+from snnc.mapping.state import BITS, COST, NEURONS, OVERLOAD, State, gain, move, put, reaches, settle, take
 
 _TINY = 1e-9
-# Cores that an atom tries, those first that attract it most; and cores of which it takes the cheapest if it must leave.
-_TRIES, _LOOKS = 3, 12
+# Cores that an atom tries, those first that attract it most.
+_TRIES = 3
+# Share of the memory that an atom is expected to take of a core which a core without it must have free to be tried:
+# what it takes depends on what is there already.
+_SURE = 0.9
 
 
 @compiled
@@ -72,7 +75,8 @@ def _uniform(seed: np.ndarray) -> float:
 
 def greedy(problem: Problem, state: State, order: np.ndarray, penalty: float) -> int:
     """Move each atom of `order` once to where it saves most, if it saves anything. Returns how many moved."""
-    return int(_greedy(problem.graph, problem.limits, state, order, penalty, *_met(state)))
+    one = bool(np.all(state.price + np.eye(len(state.over)) == 1.0))
+    return int(_greedy(problem.graph, problem.limits, state, order, penalty, one, *_met(state)))
 
 
 def spread(problem: Problem, state: State, order: np.ndarray, penalty: float) -> int:
@@ -81,7 +85,7 @@ def spread(problem: Problem, state: State, order: np.ndarray, penalty: float) ->
 
 
 def _met(state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Room for :func:`_attract`."""
+    """Room for :func:`attract`."""
     cores = len(state.over)
     return np.zeros(cores), np.full(cores, -1, np.int64), np.zeros(cores, np.int64)
 
@@ -93,23 +97,30 @@ def _greedy(
     s: State,
     order: np.ndarray,
     penalty: float,
+    one: bool,
     attracts: np.ndarray,
     seen: np.ndarray,
     listed: np.ndarray,
 ) -> int:
+    """See :func:`greedy`. one: whether the price between any two cores is 1."""
     visit, moved = 0, 0
     for atom in order:
-        here = s.core[atom]
-        visit, found = _attract(g, s, atom, visit, attracts, seen, listed)
-        over = s.over[here] > 0
+        over = s.over[s.core[atom]] > 0
+        if one and not over and not may_gain(g, s, atom):
+            continue
+        visit, found, base = attract(g, s, atom, visit, attracts, seen, listed)
+        bits = _bits(g, lim, atom)
         for _ in range(_TRIES):
-            best = _most(g, lim, s, atom, attracts, listed, found, True)
+            best = _most(g, lim, s, atom, bits, attracts, listed, found, True)
             if best < 0:
                 break
+            saves = base + attracts[best] if one else gain(g, s, atom, best)
             attracts[best] = -1.0
-            if (over or gain(g, s, atom, best) > _TINY) and _try(g, lim, s, atom, best, penalty, 0.0):
+            if (over or saves > _TINY) and _try(g, lim, s, atom, best, penalty, 0.0):
                 moved += 1
                 break
+            if one and not over and saves <= _TINY:
+                break  # the others attract it less
         _forget(attracts, seen, listed, found)
     return moved
 
@@ -129,17 +140,16 @@ def _spread(
     for atom in order:
         if s.over[s.core[atom]] <= 0:
             continue
-        visit, found = _attract(g, s, atom, visit, attracts, seen, listed)
-        best, least = -1, np.inf
-        for _ in range(_LOOKS):
-            core = _most(g, lim, s, atom, attracts, listed, found, False)
+        visit, found, _ = attract(g, s, atom, visit, attracts, seen, listed)
+        bits, done = _bits(g, lim, atom), False
+        for _ in range(_TRIES):
+            core = _most(g, lim, s, atom, bits, attracts, listed, found, False)
             if core < 0:
                 break
             attracts[core] = -1.0
-            cost = -gain(g, s, atom, core)
-            if cost < least:
-                best, least = core, cost
-        done = best >= 0 and _try(g, lim, s, atom, best, penalty, 0.0)
+            done = _try(g, lim, s, atom, core, penalty, 0.0)
+            if done:
+                break
         if not done:
             emptiest = _emptiest(s)
             done = emptiest != s.core[atom] and _try(g, lim, s, atom, emptiest, penalty, 0.0)
@@ -149,43 +159,131 @@ def _spread(
 
 
 @compiled
-def _attract(
-    g: Graph, s: State, atom: int, visit: int, attracts: np.ndarray, seen: np.ndarray, listed: np.ndarray
-) -> tuple[int, int]:
-    """Rate of what each core has of an atom's sources and targets; the last visit, and how many cores are listed.
+def may_gain(g: Graph, s: State, atom: int) -> bool:
+    """Whether any move of an atom can save something, where the price between any two cores is 1.
 
-    attracts: 0 in between. seen: when a core was met last, -1 in between. listed: cores that were met.
+    It can only if the atom is all that a source elsewhere reaches here, or if one of its neurons reaches other
+    cores, but not this one.
     """
-    found = 0
+    projections, here = len(g.population_of), s.core[atom]
+    for k in range(g.member_ptr[atom], g.member_ptr[atom + 1]):
+        neuron = int(g.members[k])
+        if s.reach_len[neuron] > 0 and g.rate[neuron] > 0.0 and not reaches(s, neuron, here, projections):
+            return True
     for row in range(g.row_ptr[atom], g.row_ptr[atom + 1]):
+        key, low = here * projections + g.row_projection[row], here * projections
         for e in range(g.begin[row], g.end[row]):
             source = int(g.source[e])
+            if s.home[source] == here or g.rate[source] <= 0.0:
+                continue
+            count = g.synapses[e] if len(g.synapses) else 1
+            start, stays = s.fan_ptr[source], False
+            for k in range(start, start + s.reach_len[source]):
+                if low <= s.key[k] < low + projections and (s.key[k] != key or s.fan[k] != count):
+                    stays = True
+                    break
+            if not stays:
+                return True
+    return False
+
+
+@compiled
+def attract(
+    g: Graph, s: State, atom: int, visit: int, attracts: np.ndarray, seen: np.ndarray, listed: np.ndarray
+) -> tuple[int, int, float]:
+    """Rate of what each core has of an atom's sources and targets: what a move saves, for all cores at once.
+
+    Where the price between any two cores is 1, a move to a core saves ``base + attracts[core]``, as
+    :func:`snnc.mapping.state.gain` has it.
+
+    attracts: 0 in between. seen: when a core was met last, -1 in between. listed: cores that were met.
+
+    Returns:
+        the last visit, how many cores are listed, and base.
+    """
+    projections, here = len(g.population_of), s.core[atom]
+    found, base = 0, 0.0
+    for row in range(g.row_ptr[atom], g.row_ptr[atom + 1]):
+        key = here * projections + g.row_projection[row]
+        for e in range(g.begin[row], g.end[row]):
+            source = int(g.source[e])
+            count = g.synapses[e] if len(g.synapses) else 1
             visit += 1
-            home = s.home[source]
+            home, stays = s.home[source], False
             if home >= 0:
                 if seen[home] < 0:
                     listed[found] = home
                     found += 1
                 seen[home] = visit
                 attracts[home] += g.rate[source]
-            found = _meet(g, s, source, visit, attracts, seen, listed, found)
+            start = s.fan_ptr[source]
+            for k in range(start, start + s.reach_len[source]):
+                core = s.key[k] // projections
+                if core == here:
+                    stays |= s.key[k] != key or s.fan[k] != count
+                if seen[core] == visit:
+                    continue
+                if seen[core] < 0:
+                    listed[found] = core
+                    found += 1
+                seen[core] = visit
+                attracts[core] += g.rate[source]
+            if stays or home == here:
+                base -= g.rate[source]
     for m in range(g.member_ptr[atom], g.member_ptr[atom + 1]):
+        neuron = int(g.members[m])
         visit += 1
-        found = _meet(g, s, int(g.members[m]), visit, attracts, seen, listed, found)
-    return visit, found
+        start = s.fan_ptr[neuron]
+        for k in range(start, start + s.reach_len[neuron]):
+            core = s.key[k] // projections
+            if seen[core] == visit:
+                continue
+            if seen[core] < 0:
+                listed[found] = core
+                found += 1
+            seen[core] = visit
+            attracts[core] += g.rate[neuron]
+            if core == here:
+                base -= g.rate[neuron]
+    return visit, found, base
+
+
+@compiled
+def _bits(g: Graph, lim: Limits, atom: int) -> float:
+    """About the least memory that an atom takes of a core: its synapses in lists that others have begun."""
+    total, most = 0.0, min(64, lim.bits.shape[1] - 1)
+    for row in range(g.row_ptr[atom], g.row_ptr[atom + 1]):
+        if len(g.shared):
+            return 0.0
+        kind = lim.kind[g.row_projection[row]]
+        count = 0
+        for e in range(g.begin[row], g.end[row]):
+            count += g.synapses[e] if len(g.synapses) else 1
+        total += count * (lim.bits[kind, most, 0] / most)
+    return total
 
 
 @compiled
 def _most(
-    g: Graph, lim: Limits, s: State, atom: int, attracts: np.ndarray, listed: np.ndarray, found: int, full: bool
+    g: Graph,
+    lim: Limits,
+    s: State,
+    atom: int,
+    bits: float,
+    attracts: np.ndarray,
+    listed: np.ndarray,
+    found: int,
+    full: bool,
 ) -> int:
     """The listed core that attracts an atom most among those with room, or -1. full: overloaded ones, too."""
     size, here = g.member_ptr[atom + 1] - g.member_ptr[atom], s.core[atom]
     best, most = -1, -0.5
     for k in range(found):
         core = listed[k]
-        room = s.used[core, NEURONS] + size <= lim.most[NEURONS] and (full or s.over[core] <= 0)
-        if core != here and room and attracts[core] > most:
+        if core == here or attracts[core] <= most:
+            continue
+        room = s.used[core, NEURONS] + size <= lim.most[NEURONS] and s.used[core, BITS] + _SURE * bits <= lim.most[BITS]
+        if room and (full or s.over[core] <= 0):
             best, most = core, attracts[core]
     return best
 
@@ -203,24 +301,6 @@ def _emptiest(s: State) -> int:
 def _forget(attracts: np.ndarray, seen: np.ndarray, listed: np.ndarray, found: int) -> None:
     for k in range(found):
         attracts[listed[k]], seen[listed[k]] = 0.0, -1
-
-
-@compiled
-def _meet(
-    g: Graph, s: State, source: int, visit: int, attracts: np.ndarray, seen: np.ndarray, listed: np.ndarray, found: int
-) -> int:
-    """Let each core that a source reaches attract with its rate, once a visit; how many cores are listed then."""
-    start = s.fan_ptr[source]
-    for k in range(start, start + s.reach_len[source]):
-        core = s.key[k] // len(g.population_of)
-        if seen[core] == visit:
-            continue
-        if seen[core] < 0:
-            listed[found] = core
-            found += 1
-        seen[core] = visit
-        attracts[core] += g.rate[source]
-    return found
 
 
 @compiled
