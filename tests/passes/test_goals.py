@@ -68,7 +68,7 @@ def test_the_fewest_cores_that_work_are_found_in_few_tries(fewest: int, monkeypa
     network, rates = random_network(5, (4, 4), 1)
     task = problem.build(network, rates, chip(), {})
     start = portfolio.Found(np.zeros(task.atoms, np.int64), 90, 1.0, 0.0, "layer order")
-    found = portfolio._fewest(task, start, list(range(20, 81)), "auto", 0)
+    found = portfolio._fewest(task, start, list(range(20, 81)), "auto", 0, True)
     assert [f.cores for f in found] == tried
     assert min((f.cores for f in found if f.over == 0), default=81) == fewest
     assert len(tried) <= 14
@@ -97,23 +97,25 @@ def test_the_same_mapping_every_time(net: tuple[Network, np.ndarray]) -> None:
     assert np.array_equal(first, second)
 
 
+@pytest.mark.parametrize("alike", [True, False])
 @pytest.mark.parametrize("loop", [0.0, 0.1])
-def test_what_all_moves_of_a_neuron_save_is_told_at_once(loop: float) -> None:
+def test_what_all_moves_of_a_neuron_save_is_told_at_once(loop: float, alike: bool) -> None:
     """Equal to what a move's gain is for each core alone; and nothing is skipped that would save something."""
     network, rates = random_network(7, (30, 40, 20), 0.2, loop=loop)
     task = problem.build(network, rates, chip(neurons=40), {})
-    cores, idle = 6, 0
-    s = portfolio.placed(task, np.random.default_rng(0).integers(0, cores - 1, task.atoms), cores)
-    attracts, seen, listed = np.zeros(cores), np.full(cores, -1, np.int64), np.zeros(cores, np.int64)
+    cores, idle, rng = 6, 0, np.random.default_rng(0)
+    price = None if alike else np.where(np.eye(cores) > 0, 0, 1 + rng.integers(0, 4, (cores, cores))).astype(float)
+    s = portfolio.placed(task, rng.integers(0, cores - 1, task.atoms), cores, price)
     visit = 0
     for atom in range(task.atoms):
+        met = search.nothing_met(cores)
         others = [core for core in range(cores) if core != s.core[atom]]
-        visit, found, base = search.attract(task.graph, s, atom, visit, attracts, seen, listed)
+        visit, found, base = search.meet(task.graph, s, atom, visit, met)
         gains = [state.gain(task.graph, s, atom, core) for core in others]
-        assert np.allclose(base + attracts[others], gains, rtol=0, atol=1e-12)  # sums of the same in another order
-        assert set(np.flatnonzero(attracts)) <= set(listed[:found])
-        if not search.may_gain(task.graph, s, atom):
+        saved = [search.saving(s, met, found, base, core) for core in others]
+        assert np.allclose(saved, gains, rtol=0, atol=1e-9)  # sums of the same in another order
+        assert set(np.flatnonzero(met.attracts)) <= set(met.listed[:found])
+        if alike and not search.may_gain(task.graph, s, atom):
             idle += 1
-            assert max(gains) <= 1e-12
-        attracts[:], seen[:] = 0, -1
-    assert 0 < idle < task.atoms
+            assert max(gains) <= 1e-9
+    assert (0 < idle < task.atoms) is alike

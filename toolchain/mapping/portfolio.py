@@ -13,6 +13,7 @@ bounded by counts, never by the clock, so that the same input gives the same map
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,6 +34,10 @@ _HOPE = 0.01
 # Numbers of cores to try: from the fewest that could suffice, each so many times the one before; and so many times
 # where a problem has more entries than that, for a try of it takes long.
 _STEP, _STEP_LARGE, _LARGE = 1.025, 1.05, 2_000_000
+# Share of the memory in layer order that a better mapping may do with: its lists of synapses are longer.
+_LISTS = 0.95
+# So many times the fewest cores are tried, too, for less traffic.
+_ROOM = 1.05
 # Of the smaller problems each has at most this share of the entries of the one before.
 _SMALLER = 0.6
 # Problems of so few atoms are annealed again and again: their optimum can be found.
@@ -109,33 +114,49 @@ def placed(problem: Problem, core: np.ndarray, cores: int, price: np.ndarray | N
 
 def _penalty(problem: Problem, s: State) -> float:
     """Cost of an overload of 1 that no traffic outweighs."""
-    return float(1e4 * max(1.0, s.price.max()) * (problem.graph.rate.sum() + 1e-3))
+    return float(1e4 * max(1.0, s.price.max(initial=1.0)) * (problem.graph.rate.sum() + 1e-3))
 
 
 def refine(
-    problem: Problem, s: State, heat: float, seed: int, per_atom: int = _PER_ATOM, work: float | None = None
+    problem: Problem,
+    s: State,
+    heat: float,
+    seed: int,
+    per_atom: int = _PER_ATOM,
+    work: float | None = None,
+    hope: float = np.inf,
 ) -> None:
     """Repair and improve a mapping in place.
 
     heat: of the first temperature, in mean rates. per_atom: steps of annealing. work: that they may take, in entries;
-    None = by the problem's.
+    None = by the problem's. hope: overload up to which annealing is worth its time.
     """
     graph, penalty = problem.graph, _penalty(problem, s)
     order = np.random.default_rng(seed).permutation(problem.atoms)
     work = work or _work(problem)
-    for _ in range(max(_LEAST_ROUNDS, min(_ROUNDS, int(2 * work / max(1, len(graph.source)))))):
+    rounds = max(1, min(_ROUNDS, int(2 * work / max(1, len(graph.source)))))
+    for k in range(_ROUNDS):
         over = s.over.sum()
+        if k >= (rounds if over <= 0 else max(rounds, _LEAST_ROUNDS)):
+            break
         moved = search.spread(problem, s, order, penalty) if over > 0 else 0
         moved += search.greedy(problem, s, order, penalty)
-        if moved <= problem.atoms // 200 or s.over.sum() > _SLOW * over > 0:
+        if moved <= problem.atoms // 100 or s.over.sum() > _SLOW * over > 0:
             break
+    if s.over.sum() > hope:
+        return
     mean = float(graph.rate[graph.rate > 0].mean()) if np.any(graph.rate > 0) else 1.0
     entries = len(graph.source) / max(1, problem.atoms)
     proposals = int(min(per_atom * problem.atoms, work / max(1.0, entries)))
     if len(s.over) > 1 and proposals > problem.atoms:
         best = search.anneal(problem, s, proposals, heat * mean, 0.02 * mean, penalty, seed)
         _go_to(problem, s, best)
-    search.greedy(problem, s, order, penalty)
+        search.greedy(problem, s, order, penalty)
+    while s.over.sum() > 0:
+        over = s.over.sum()
+        search.spread(problem, s, order, penalty)
+        if s.over.sum() > _SLOW * over:
+            break
 
 
 def _work(problem: Problem) -> float:
@@ -205,9 +226,10 @@ def multilevel(whole: Ladder, start: Found | None, cores: int, seed: int, work: 
         method, heat = "layer order, refined", 2.0
     for depth in range(len(levels) - 1, -1, -1):
         s = placed(levels[depth], core, cores)
-        refine(levels[depth], s, heat, seed + depth, work=work or _work(problem))
+        hope = _HOPE * cores if depth == len(levels) - 1 else np.inf
+        refine(levels[depth], s, heat, seed + depth, work=work or _work(problem), hope=2 * hope)
         core, heat = s.core, 0.5
-        if depth == len(levels) - 1 and s.over.sum() > _HOPE * cores:
+        if s.over.sum() > hope:
             break
         if depth:
             core = core[labels[depth - 1]]
@@ -306,7 +328,7 @@ def best_mapping(
     if how == "auto" and len(spread.graph.source) > _HUGE:
         found.append(_improved(spread, start, seed))
     else:
-        found += _fewest(spread, start, _core_counts(spread, start, cores, most), how, seed)
+        found += _fewest(spread, start, _core_counts(spread, start, cores, most), how, seed, few)
     if how == "auto" and all(f.over > 0 for f in found[1:]) and start.cores <= most:
         found.append(multilevel(Ladder.of(spread, start.cores, seed), start, start.cores, seed))
     fewest = min((f.cores for f in found if f.over <= 0), default=base.cores)
@@ -325,11 +347,11 @@ def best_mapping(
     return chosen, found
 
 
-def _fewest(problem: Problem, start: Found, counts: list[int], how: str, seed: int) -> list[Found]:
+def _fewest(problem: Problem, start: Found, counts: list[int], how: str, seed: int, few: bool) -> list[Found]:
     """Mappings for the fewest of some numbers of cores that work out, and for those that were tried on the way.
 
-    Numbers are tried two at a time, with little work: the fewest, then ever more, then those between what failed and
-    what worked. What is found in the end is improved with all of it.
+    Numbers are tried two at a time, with little work. What is found in the end is improved with all of it; and unless
+    `few` cores are asked for, a few more are tried: they may save much traffic.
     """
     found: list[Found] = []
     if not counts:
@@ -339,21 +361,38 @@ def _fewest(problem: Problem, start: Found, counts: list[int], how: str, seed: i
         if counts == [start.cores]:  # layer order is a second start
             begins = [None, start] if how == "auto" else [None]
             return list(pool.map(partial(multilevel, whole, cores=start.cores, seed=seed), begins))
-        failed, worked = -1, len(counts)  # numbers of cores up to the one are too few, from the other on are enough
-        tries = counts[:2]
-        while True:
+        while tries := _tries(counts, found):
             found += pool.map(lambda count: multilevel(whole, None, count, seed, _WORK), tries)
-            worked = min((counts.index(f.cores) for f in found if f.over <= 0), default=worked)
-            failed = max((k for k in range(worked) if any(f.cores == counts[k] for f in found)), default=-1)
-            if worked - failed <= 1:
-                break
-            step = max(1, (worked - failed) // 3)
-            near = {failed + step, worked - step} if worked < len(counts) else {2 * failed + 1, 4 * failed + 3}
-            tries = [counts[k] for k in sorted({min(k, len(counts) - 1) for k in near})]
-    if worked < len(counts) and _work(problem) > _WORK:
-        best = min((f for f in found if f.over <= 0), key=lambda f: (f.traffic, f.cores))
-        found.append(_improved(problem, best, seed))
+        usable = [f for f in found if f.over <= 0]
+        if usable and _work(problem) > _WORK:
+            last = [pool.submit(_improved, problem, min(usable, key=lambda f: (f.traffic, f.cores)), seed)]
+            if not few and len(problem.graph.source) <= _LARGE:
+                roomy = min(int(min(f.cores for f in usable) * _ROOM), start.cores)
+                last.append(pool.submit(multilevel, whole, None, roomy, seed))
+            found += [each.result() for each in last]
     return found
+
+
+def _tries(counts: list[int], found: list[Found]) -> list[int]:
+    """Numbers of cores to try next, after what was found; none once the fewest is known.
+
+    First the two fewest; then as many more as were missing, and ever more than that; then those between what failed
+    and what worked.
+    """
+    worked = min((counts.index(f.cores) for f in found if f.over <= 0), default=len(counts))
+    nearest = max((f for f in found if f.cores < [*counts, math.inf][worked]), key=lambda f: f.cores, default=None)
+    failed = -1 if nearest is None else counts.index(nearest.cores)
+    if worked - failed <= 1:
+        return []
+    if nearest is None:
+        near = [0, 1]
+    elif worked < len(counts):
+        step = max(1, (worked - failed) // 3)
+        near = [failed + step, worked - step]
+    else:
+        enough = bisect_left(counts, nearest.cores + nearest.over, failed + 1)
+        near = [enough, enough + (1 << len(found) // 2)]
+    return [counts[k] for k in sorted({min(k, len(counts) - 1) for k in near})]
 
 
 def drawn(problem: Problem, core: np.ndarray, price: np.ndarray, heat: float, seed: int) -> np.ndarray:
@@ -366,7 +405,7 @@ def drawn(problem: Problem, core: np.ndarray, price: np.ndarray, heat: float, se
 def _core_counts(problem: Problem, base: Found, cores: int | None, most: int) -> list[int]:
     """Numbers of cores to try, fewest first; none where no number that there is can be enough."""
     s = placed(problem, base.core, base.cores)
-    shares = s.used.sum(axis=0)[[NEURONS, BITS]] / problem.limits.most[[NEURONS, BITS]]
+    shares = s.used.sum(axis=0)[[NEURONS, BITS]] / problem.limits.most[[NEURONS, BITS]] * [1.0, _LISTS]
     low = max(2, math.ceil(shares.max() - 1e-9), cores or 0)
     last = most if base.cores > most >= low else base.cores
     step = _STEP if len(problem.graph.source) <= _LARGE else _STEP_LARGE

@@ -7,11 +7,28 @@ mapping that breaks limits, and never breaks one.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from snnc.mapping.jit import compiled
 from snnc.mapping.problem import Graph, Limits, Problem
-from snnc.mapping.state import BITS, COST, NEURONS, OVERLOAD, State, gain, move, put, reaches, settle, take
+from snnc.mapping.state import (
+    BITS,
+    COST,
+    GROUPS,
+    IN_AXONS,
+    NEURONS,
+    OVERLOAD,
+    State,
+    gain,
+    move,
+    price,
+    put,
+    reaches,
+    settle,
+    take,
+)
 
 _TINY = 1e-9
 # Cores that an atom tries, those first that attract it most.
@@ -73,88 +90,84 @@ def _uniform(seed: np.ndarray) -> float:
     return (float(_next(seed) >> np.uint64(11)) + 1.0) / 9007199254740992.0
 
 
+class Met(NamedTuple):
+    """Cores K that have something of an atom's sources and targets, and how much; room for :func:`meet`.
+
+    attracts: float64 (K,), rate of what a core has. seen: int64 (K,), when a core was met last, -1 in between.
+    listed: int64 (K,), cores that were met. Where prices differ, float64 (K,): sends, rate of the sources that live
+    in a core; there, what their spikes cost to a core which they reach already; reached, rate of the atom's own
+    neurons that reach a core. All but `listed` are 0, or -1, in between.
+    """
+
+    attracts: np.ndarray
+    seen: np.ndarray
+    listed: np.ndarray
+    sends: np.ndarray
+    there: np.ndarray
+    reached: np.ndarray
+
+
+def nothing_met(cores: int) -> Met:
+    """No core is met yet."""
+    counts = [np.zeros(cores) for _ in range(4)]
+    return Met(counts[0], np.full(cores, -1, np.int64), np.zeros(cores, np.int64), *counts[1:])
+
+
 def greedy(problem: Problem, state: State, order: np.ndarray, penalty: float) -> int:
     """Move each atom of `order` once to where it saves most, if it saves anything. Returns how many moved."""
-    one = bool(np.all(state.price + np.eye(len(state.over)) == 1.0))
-    return int(_greedy(problem.graph, problem.limits, state, order, penalty, one, *_met(state)))
+    return int(_greedy(problem.graph, problem.limits, state, order, penalty, nothing_met(len(state.over))))
 
 
 def spread(problem: Problem, state: State, order: np.ndarray, penalty: float) -> int:
     """Move atoms of overloaded cores to where that costs least, even if they share nothing there. Returns how many."""
-    return int(_spread(problem.graph, problem.limits, state, order, penalty, *_met(state)))
-
-
-def _met(state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Room for :func:`attract`."""
-    cores = len(state.over)
-    return np.zeros(cores), np.full(cores, -1, np.int64), np.zeros(cores, np.int64)
+    return int(_spread(problem.graph, problem.limits, state, order, penalty, nothing_met(len(state.over))))
 
 
 @compiled
-def _greedy(
-    g: Graph,
-    lim: Limits,
-    s: State,
-    order: np.ndarray,
-    penalty: float,
-    one: bool,
-    attracts: np.ndarray,
-    seen: np.ndarray,
-    listed: np.ndarray,
-) -> int:
-    """See :func:`greedy`. one: whether the price between any two cores is 1."""
-    visit, moved = 0, 0
+def _greedy(g: Graph, lim: Limits, s: State, order: np.ndarray, penalty: float, met: Met) -> int:
+    visit, moved, alike = 0, 0, len(s.price) == 0
     for atom in order:
         over = s.over[s.core[atom]] > 0
-        if one and not over and not may_gain(g, s, atom):
+        if alike and not over and not may_gain(g, s, atom):
             continue
-        visit, found, base = attract(g, s, atom, visit, attracts, seen, listed)
+        visit, found, base = meet(g, s, atom, visit, met)
         bits = _bits(g, lim, atom)
         for _ in range(_TRIES):
-            best = _most(g, lim, s, atom, bits, attracts, listed, found, True)
+            best = _most(g, lim, s, atom, bits, met, found, True)
             if best < 0:
                 break
-            saves = base + attracts[best] if one else gain(g, s, atom, best)
-            attracts[best] = -1.0
+            saves = saving(s, met, found, base, best)
+            met.attracts[best] = -1.0
             if (over or saves > _TINY) and _try(g, lim, s, atom, best, penalty, 0.0):
                 moved += 1
                 break
-            if one and not over and saves <= _TINY:
+            if alike and not over and saves <= _TINY:
                 break  # the others attract it less
-        _forget(attracts, seen, listed, found)
+        _forget(met, found)
     return moved
 
 
 @compiled
-def _spread(
-    g: Graph,
-    lim: Limits,
-    s: State,
-    order: np.ndarray,
-    penalty: float,
-    attracts: np.ndarray,
-    seen: np.ndarray,
-    listed: np.ndarray,
-) -> int:
+def _spread(g: Graph, lim: Limits, s: State, order: np.ndarray, penalty: float, met: Met) -> int:
     visit, moved = 0, 0
     for atom in order:
         if s.over[s.core[atom]] <= 0:
             continue
-        visit, found, _ = attract(g, s, atom, visit, attracts, seen, listed)
+        visit, found, _ = meet(g, s, atom, visit, met)
         bits, done = _bits(g, lim, atom), False
         for _ in range(_TRIES):
-            core = _most(g, lim, s, atom, bits, attracts, listed, found, False)
+            core = _most(g, lim, s, atom, bits, met, found, False)
             if core < 0:
                 break
-            attracts[core] = -1.0
-            done = _try(g, lim, s, atom, core, penalty, 0.0)
+            met.attracts[core] = -1.0
+            done = _relieve(g, lim, s, atom, core, penalty)
             if done:
                 break
         if not done:
-            emptiest = _emptiest(s)
-            done = emptiest != s.core[atom] and _try(g, lim, s, atom, emptiest, penalty, 0.0)
+            emptiest = _emptiest(lim, s)
+            done = emptiest != s.core[atom] and _relieve(g, lim, s, atom, emptiest, penalty)
         moved += done
-        _forget(attracts, seen, listed, found)
+        _forget(met, found)
     return moved
 
 
@@ -188,64 +201,81 @@ def may_gain(g: Graph, s: State, atom: int) -> bool:
 
 
 @compiled
-def attract(
-    g: Graph, s: State, atom: int, visit: int, attracts: np.ndarray, seen: np.ndarray, listed: np.ndarray
-) -> tuple[int, int, float]:
-    """Rate of what each core has of an atom's sources and targets: what a move saves, for all cores at once.
-
-    Where the price between any two cores is 1, a move to a core saves ``base + attracts[core]``, as
-    :func:`snnc.mapping.state.gain` has it.
-
-    attracts: 0 in between. seen: when a core was met last, -1 in between. listed: cores that were met.
+def meet(g: Graph, s: State, atom: int, visit: int, met: Met) -> tuple[int, int, float]:
+    """Meet all cores that have something of an atom's sources and targets: all that :func:`saving` needs, in one pass.
 
     Returns:
-        the last visit, how many cores are listed, and base.
+        the last visit, how many cores are listed, and what `saving` calls base.
     """
-    projections, here = len(g.population_of), s.core[atom]
+    projections, here, alike = len(g.population_of), s.core[atom], len(s.price) == 0
     found, base = 0, 0.0
     for row in range(g.row_ptr[atom], g.row_ptr[atom + 1]):
         key = here * projections + g.row_projection[row]
         for e in range(g.begin[row], g.end[row]):
             source = int(g.source[e])
-            count = g.synapses[e] if len(g.synapses) else 1
+            count, rate = g.synapses[e] if len(g.synapses) else 1, g.rate[source]
             visit += 1
             home, stays = s.home[source], False
             if home >= 0:
-                if seen[home] < 0:
-                    listed[found] = home
-                    found += 1
-                seen[home] = visit
-                attracts[home] += g.rate[source]
+                found = _list(home, visit, met, found)
+                met.attracts[home] += rate
+                if not alike:
+                    met.sends[home] += rate
             start = s.fan_ptr[source]
             for k in range(start, start + s.reach_len[source]):
                 core = s.key[k] // projections
                 if core == here:
                     stays |= s.key[k] != key or s.fan[k] != count
-                if seen[core] == visit:
+                if met.seen[core] == visit and (alike or core != home):
                     continue
-                if seen[core] < 0:
-                    listed[found] = core
-                    found += 1
-                seen[core] = visit
-                attracts[core] += g.rate[source]
-            if stays or home == here:
-                base -= g.rate[source]
+                if core != home:
+                    found = _list(core, visit, met, found)
+                    met.attracts[core] += rate
+                if not alike:
+                    met.there[core] += rate * price(s, home, core)
+            if alike:
+                if stays or home == here:
+                    base -= rate
+            else:
+                base += (0.0 if stays else rate * price(s, home, here)) - (rate if home < 0 else 0.0)
     for m in range(g.member_ptr[atom], g.member_ptr[atom + 1]):
         neuron = int(g.members[m])
         visit += 1
         start = s.fan_ptr[neuron]
         for k in range(start, start + s.reach_len[neuron]):
             core = s.key[k] // projections
-            if seen[core] == visit:
+            if met.seen[core] == visit:
                 continue
-            if seen[core] < 0:
-                listed[found] = core
-                found += 1
-            seen[core] = visit
-            attracts[core] += g.rate[neuron]
-            if core == here:
+            found = _list(core, visit, met, found)
+            met.attracts[core] += g.rate[neuron]
+            if not alike:
+                met.reached[core] += g.rate[neuron]
+                base += g.rate[neuron] * price(s, here, core)
+            elif core == here:
                 base -= g.rate[neuron]
     return visit, found, base
+
+
+@compiled
+def _list(core: int, visit: int, met: Met, found: int) -> int:
+    """Note that a core is met; how many are listed then."""
+    if met.seen[core] < 0:
+        met.listed[found] = core
+        found += 1
+    met.seen[core] = visit
+    return found
+
+
+@compiled
+def saving(s: State, met: Met, found: int, base: float, core: int) -> float:
+    """Cost that a move of the atom that has met cores to one of them would save: :func:`snnc.mapping.state.gain`."""
+    if len(s.price) == 0:
+        return base + met.attracts[core]
+    saved = base + met.there[core]
+    for k in range(found):
+        other = met.listed[k]
+        saved -= met.sends[other] * s.price[other, core] + met.reached[other] * s.price[core, other]
+    return saved
 
 
 @compiled
@@ -264,43 +294,39 @@ def _bits(g: Graph, lim: Limits, atom: int) -> float:
 
 
 @compiled
-def _most(
-    g: Graph,
-    lim: Limits,
-    s: State,
-    atom: int,
-    bits: float,
-    attracts: np.ndarray,
-    listed: np.ndarray,
-    found: int,
-    full: bool,
-) -> int:
+def _most(g: Graph, lim: Limits, s: State, atom: int, bits: float, met: Met, found: int, full: bool) -> int:
     """The listed core that attracts an atom most among those with room, or -1. full: overloaded ones, too."""
     size, here = g.member_ptr[atom + 1] - g.member_ptr[atom], s.core[atom]
     best, most = -1, -0.5
     for k in range(found):
-        core = listed[k]
-        if core == here or attracts[core] <= most:
+        core = met.listed[k]
+        if core == here or met.attracts[core] <= most:
             continue
         room = s.used[core, NEURONS] + size <= lim.most[NEURONS] and s.used[core, BITS] + _SURE * bits <= lim.most[BITS]
         if room and (full or s.over[core] <= 0):
-            best, most = core, attracts[core]
+            best, most = core, met.attracts[core]
     return best
 
 
 @compiled
-def _emptiest(s: State) -> int:
-    best = 0
+def _emptiest(lim: Limits, s: State) -> int:
+    """The core with the least of its tightest resource in use."""
+    best, least = 0, np.inf
     for core in range(len(s.over)):
-        if (s.over[core], s.used[core, NEURONS]) < (s.over[best], s.used[best, NEURONS]):
-            best = core
+        full = s.over[core] + 1.0 if s.over[core] > 0 else 0.0
+        for r in range(GROUPS):
+            full = max(full, s.used[core, r] / lim.most[r])
+        if full < least:
+            best, least = core, full
     return best
 
 
 @compiled
-def _forget(attracts: np.ndarray, seen: np.ndarray, listed: np.ndarray, found: int) -> None:
+def _forget(met: Met, found: int) -> None:
     for k in range(found):
-        attracts[listed[k]], seen[listed[k]] = 0.0, -1
+        core = met.listed[k]
+        met.attracts[core], met.seen[core] = 0.0, -1
+        met.sends[core], met.there[core], met.reached[core] = 0.0, 0.0, 0.0
 
 
 @compiled
@@ -309,6 +335,23 @@ def _try(g: Graph, lim: Limits, s: State, atom: int, core: int, penalty: float, 
     here, cost, over = s.core[atom], s.total[COST], s.total[OVERLOAD]
     move(g, lim, s, atom, core)
     if s.total[COST] - cost + penalty * (s.total[OVERLOAD] - over) < worse - _TINY:
+        return True
+    move(g, lim, s, atom, here)
+    return False
+
+
+@compiled
+def _relieve(g: Graph, lim: Limits, s: State, atom: int, core: int, penalty: float) -> bool:
+    """Move an atom from an overloaded core; back again where that helps nothing.
+
+    It helps, too, if the core has too many axons, even if others there share all of those of the atom: once they
+    are gone as well, so are the axons.
+    """
+    here, cost, over = s.core[atom], s.total[COST], s.total[OVERLOAD]
+    shares = s.used[here, IN_AXONS] > lim.most[IN_AXONS] and g.row_ptr[atom + 1] > g.row_ptr[atom]
+    move(g, lim, s, atom, core)
+    change = s.total[OVERLOAD] - over
+    if s.total[COST] - cost + penalty * change < -_TINY or (shares and change <= _TINY and s.over[core] <= 0):
         return True
     move(g, lim, s, atom, here)
     return False

@@ -33,8 +33,8 @@ class State(NamedTuple):
     used: float64 (K, 6), of the resources in the order of Limits.most. width: int64 (K, P), neurons of each
     population. axons: int64 (K, Q). sums: int64 (K, Q, 8), bits of all axons by index width. shared: the same of
     shared lists. group_size: int32 (K, G), neurons of each parameter group. over: float64 (K,), overload.
-    price: float64 (K, K), 0 on the diagonal. total: float64 (2,), cost and overload. marked, is_marked, mark: int64
-    (K,), bool (K,), int64 (1,): the cores to be settled, and how many.
+    price: float64 (K, K), 0 on the diagonal; (0, 0) = 1 between any two. total: float64 (2,), cost and overload.
+    marked, is_marked, mark: int64 (K,), bool (K,), int64 (1,): the cores to be settled, and how many.
     """
 
     core: np.ndarray
@@ -81,7 +81,7 @@ def empty(problem: Problem, cores: int, price: np.ndarray | None = None) -> Stat
         shared=np.zeros((cores, projections, PLAIN + 1), np.int64),
         group_size=np.zeros((cores, problem.groups), np.int32),
         over=np.zeros(cores),
-        price=1.0 - np.eye(cores) if price is None else price,
+        price=np.zeros((0, 0)) if price is None else price,
         total=np.zeros(2),
         marked=np.zeros(cores, np.int64),
         is_marked=np.zeros(cores, np.bool_),
@@ -118,9 +118,13 @@ def reaches(s: State, source: int, core: int, projections: int) -> bool:
 
 
 @compiled
-def _price(s: State, home: int, core: int) -> float:
+def price(s: State, home: int, core: int) -> float:
     """Of a spike from a core, or from nowhere, to another."""
-    return s.price[home, core] if home >= 0 else 1.0
+    if home < 0:
+        return 1.0
+    if len(s.price) == 0:
+        return 0.0 if home == core else 1.0
+    return s.price[home, core]
 
 
 @compiled
@@ -136,7 +140,7 @@ def _paid(s: State, source: int, home: int, projections: int) -> float:
             for j in range(start, k):
                 first = first and s.key[j] // projections != core
         if first:
-            total += s.price[home, core]
+            total += price(s, home, core)
     return total
 
 
@@ -220,7 +224,7 @@ def _reach(g: Graph, s: State, source: int, core: int, sign: int) -> None:
     if home >= 0:
         s.used[home, OUT_AXONS] += sign
         _mark(s, home)
-    s.total[COST] += sign * g.rate[source] * _price(s, home, core)
+    s.total[COST] += sign * g.rate[source] * price(s, home, core)
 
 
 @compiled
@@ -307,9 +311,9 @@ def gain(g: Graph, s: State, atom: int, core: int) -> float:
                     there = True
             home = s.home[source]
             if not stays:
-                saved += g.rate[source] * _price(s, home, here)
+                saved += g.rate[source] * price(s, home, here)
             if not there:
-                saved -= g.rate[source] * _price(s, home, core)
+                saved -= g.rate[source] * price(s, home, core)
     for k in range(g.member_ptr[atom], g.member_ptr[atom + 1]):
         neuron = int(g.members[k])
         saved += g.rate[neuron] * (_paid(s, neuron, here, projections) - _paid(s, neuron, core, projections))
