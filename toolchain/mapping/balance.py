@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from snnc.mapping.portfolio import Found, placed, refine
 from snnc.mapping.problem import Problem
+from snnc.mapping.refinement import Found, placed, refine
 from snnc.mapping.state import LOAD
 
 # Utilisations to try for: mean over largest load of a core.

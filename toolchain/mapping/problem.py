@@ -17,6 +17,7 @@ import numpy as np
 from scipy import sparse
 
 from snnc import ops
+from snnc.mapping.jit import compiled
 from snnc.network import Network
 from snnc.resources import FORMATS, axon_bits, dense_bits, distinct_lists, other_bits, parameter_groups, weight_bits
 from snnc.target import Synapse, Target
@@ -98,22 +99,36 @@ class Problem:
     def neurons(self) -> int:
         return len(self.graph.atom_of)
 
-    def synapses(self, weight: np.ndarray | None = None) -> np.ndarray:
-        """Synapses into each atom, float64 (A,); each counted with the `weight` of its source, (N,), if given."""
+    @property
+    def row_atom(self) -> np.ndarray:
+        """Atom of each row, int64 (R,)."""
+        return np.repeat(np.arange(self.atoms), np.diff(self.graph.row_ptr))
+
+    def row_synapses(self, weight: np.ndarray | None = None) -> np.ndarray:
+        """Synapses of each row, float64 (R,); each counted with the `weight` of its source, (N,), if given."""
         graph = self.graph
-        order = np.argsort(graph.begin, kind="stable")  # entries lie in this order of rows, without gaps
-        count = graph.synapses if len(graph.synapses) else np.ones(len(graph.source), np.int32)
-        each = count if weight is None else count * weight[graph.source]
-        total = np.concatenate([[0.0], np.cumsum(each, dtype=np.float64)])
-        ends = np.cumsum((graph.end - graph.begin)[order])
-        row = np.empty(len(order))
-        row[order] = np.diff(total[np.concatenate([[0], ends])])
-        return np.bincount(np.repeat(np.arange(self.atoms), np.diff(graph.row_ptr)), weights=row, minlength=self.atoms)
+        if weight is None and not len(graph.synapses):
+            return (graph.end - graph.begin).astype(np.float64)
+        total = np.zeros(len(graph.begin))
+        _row_synapses(graph, np.ones(self.neurons) if weight is None else weight, total)
+        return total
+
+    def synapses(self, weight: np.ndarray | None = None) -> np.ndarray:
+        """The same of each atom, float64 (A,)."""
+        return np.bincount(self.row_atom, weights=self.row_synapses(weight), minlength=self.atoms)
 
     def core_of(self, core: np.ndarray) -> np.ndarray:
         """Core of each neuron, int32 (N,), -1 for inputs, from that of each atom."""
         atom_of = self.graph.atom_of
         return np.where(atom_of >= 0, core[atom_of], -1).astype(np.int32)
+
+
+@compiled
+def _row_synapses(g: Graph, weight: np.ndarray, total: np.ndarray) -> None:
+    """See :meth:`Problem.row_synapses`."""
+    for row in range(len(total)):
+        for e in range(g.begin[row], g.end[row]):
+            total[row] += weight[g.source[e]] * (g.synapses[e] if len(g.synapses) else 1)
 
 
 # More sets of parameters than this are counted together: no mapping of them is possible, as a rule will say.
@@ -190,7 +205,7 @@ class _Rows:
             else:
                 shared.append(None)
                 counts.append(None)
-            sources.append((matrix.indices + offsets[pre.name]).astype(np.int32))
+            sources.append(matrix.indices)
             atoms.append(np.arange(matrix.shape[0]) + first.min())
             begins.append(matrix.indptr[:-1].astype(np.int64) + start)
             ends.append(matrix.indptr[1:].astype(np.int64) + start)
@@ -199,7 +214,10 @@ class _Rows:
         self.atom = np.concatenate([np.zeros(0, np.int64), *atoms]).astype(np.int64)
         self.projection = np.repeat(np.arange(len(atoms), dtype=np.int32), [len(a) for a in atoms])
         self.begin, self.end = (np.concatenate([np.zeros(0, np.int64), *x]) for x in (begins, ends))
-        self.source = np.concatenate([np.zeros(0, np.int32), *sources])
+        self.source = np.empty(start, np.int32)
+        for k, projection in enumerate(network.projections):  # no more than one copy of them at a time
+            here = self.source[begins[k][0] : ends[k][-1]] if len(begins[k]) else self.source[:0]
+            np.add(sources[k], offsets[projection.pre], out=here, casting="unsafe")
         self.count = np.zeros(0, np.int32)
         if any(c is not None for c in counts):
             ones_or = [np.ones(len(s), np.int32) if c is None else c for s, c in zip(sources, counts, strict=True)]

@@ -21,6 +21,7 @@ from snnc.mapping.state import (
     NEURONS,
     OVERLOAD,
     State,
+    at,
     gain,
     move,
     price,
@@ -190,8 +191,9 @@ def may_gain(g: Graph, s: State, atom: int) -> bool:
             if s.home[source] == here or g.rate[source] <= 0.0:
                 continue
             count = g.synapses[e] if len(g.synapses) else 1
-            start, stays = s.fan_ptr[source], False
-            for k in range(start, start + s.reach_len[source]):
+            stays = False
+            for j in range(s.reach_len[source]):
+                k = at(s, source, j)
                 if low <= s.key[k] < low + projections and (s.key[k] != key or s.fan[k] != count):
                     stays = True
                     break
@@ -221,8 +223,8 @@ def meet(g: Graph, s: State, atom: int, visit: int, met: Met) -> tuple[int, int,
                 met.attracts[home] += rate
                 if not alike:
                     met.sends[home] += rate
-            start = s.fan_ptr[source]
-            for k in range(start, start + s.reach_len[source]):
+            for j in range(s.reach_len[source]):
+                k = at(s, source, j)
                 core = s.key[k] // projections
                 if core == here:
                     stays |= s.key[k] != key or s.fan[k] != count
@@ -241,9 +243,8 @@ def meet(g: Graph, s: State, atom: int, visit: int, met: Met) -> tuple[int, int,
     for m in range(g.member_ptr[atom], g.member_ptr[atom + 1]):
         neuron = int(g.members[m])
         visit += 1
-        start = s.fan_ptr[neuron]
-        for k in range(start, start + s.reach_len[neuron]):
-            core = s.key[k] // projections
+        for j in range(s.reach_len[neuron]):
+            core = s.key[at(s, neuron, j)] // projections
             if met.seen[core] == visit:
                 continue
             found = _list(core, visit, met, found)
@@ -478,12 +479,12 @@ def _neighbour(g: Graph, s: State, atom: int, projections: int, cores: int, rand
             source = int(g.source[g.begin[row] + _below(random, entries)])
             if s.home[source] >= 0 and kind < 3:
                 return int(s.home[source])
-            return np.int64(s.key[s.fan_ptr[source] + _below(random, s.reach_len[source])] // projections)  # type: ignore[return-value]
+            return np.int64(s.key[at(s, source, _below(random, s.reach_len[source]))] // projections)  # type: ignore[return-value]
     elif kind < 15:
         members = g.member_ptr[atom + 1] - g.member_ptr[atom]
         neuron = int(g.members[g.member_ptr[atom] + _below(random, members)])
         if s.reach_len[neuron] > 0:
-            return np.int64(s.key[s.fan_ptr[neuron] + _below(random, s.reach_len[neuron])] // projections)  # type: ignore[return-value]
+            return np.int64(s.key[at(s, neuron, _below(random, s.reach_len[neuron]))] // projections)  # type: ignore[return-value]
     return _below(random, cores)
 
 

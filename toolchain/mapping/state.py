@@ -21,15 +21,18 @@ from snnc.mapping.problem import PLAIN, Graph, Limits, Problem
 
 NEURONS, IN_AXONS, OUT_AXONS, BITS, GROUPS, LOAD = range(6)
 COST, OVERLOAD = range(2)
+# Slots of a source that lie together. The others, few of which are ever used, lie behind those of all sources, in
+# memory that costs nothing until it is touched.
+_NEAR = 16
 _DENSE, _SPARSE, _BITMAP, _KERNEL = range(4)
 
 
 class State(NamedTuple):
     """Atoms A, neurons N, cores K, projections Q, populations P, parameter groups G; slots for axons.
 
-    core: int64 (A,), home: int64 (N,), -1 for what is nowhere. Slots fan_ptr[u] .. fan_ptr[u] + reach_len[u]
-    of a source u name the (core, projection) pairs in which it has synapses: key = core * Q + projection,
-    fan: how many. reach: int32 (N,), cores among them.
+    core: int64 (A,), home: int64 (N,), -1 for what is nowhere. The first reach_len[u] slots of a source u, see
+    :func:`at`, name the (core, projection) pairs in which it has synapses: key = core * Q + projection, fan: how
+    many. near, far: int64 (N,), where its slots lie. reach: int32 (N,), cores among them.
     used: float64 (K, 6), of the resources in the order of Limits.most. width: int64 (K, P), neurons of each
     population. axons: int64 (K, Q). sums: int64 (K, Q, 8), bits of all axons by index width. shared: the same of
     shared lists. group_size: int32 (K, G), neurons of each parameter group. over: float64 (K,), overload.
@@ -39,7 +42,8 @@ class State(NamedTuple):
 
     core: np.ndarray
     home: np.ndarray
-    fan_ptr: np.ndarray
+    near: np.ndarray
+    far: np.ndarray
     reach_len: np.ndarray
     key: np.ndarray
     fan: np.ndarray
@@ -65,14 +69,16 @@ def empty(problem: Problem, cores: int, price: np.ndarray | None = None) -> Stat
     slots = np.zeros(problem.neurons, np.int64)
     for first, degree in problem.out_degree:  # at most so many (core, projection) pairs each
         slots[first : first + len(degree)] += np.minimum(degree, cores)
-    fan_ptr = np.concatenate([[0], np.cumsum(slots)]).astype(np.int64)
+    near = np.minimum(slots, _NEAR)
+    near_ptr, far_ptr = np.cumsum(near) - near, np.cumsum(slots - near) - (slots - near)
     return State(
         core=np.full(problem.atoms, -1, np.int64),
         home=np.full(problem.neurons, -1, np.int64),
-        fan_ptr=fan_ptr,
+        near=near_ptr,
+        far=near.sum() + far_ptr - _NEAR,
         reach_len=np.zeros(problem.neurons, np.int32),
-        key=np.zeros(fan_ptr[-1], np.int32),
-        fan=np.zeros(fan_ptr[-1], np.uint16 if len(problem.limits.column) < 1 << 16 else np.int32),
+        key=np.zeros(slots.sum(), np.int32),
+        fan=np.zeros(slots.sum(), np.uint16 if len(problem.limits.column) < 1 << 16 else np.int32),
         reach=np.zeros(problem.neurons, np.int32),
         used=np.zeros((cores, 6)),
         width=np.zeros((cores, populations), np.int64),
@@ -98,10 +104,16 @@ def _mark(s: State, core: int) -> None:
 
 
 @compiled
+def at(s: State, source: int, number: int) -> int:
+    """Where a slot of a source lies in key and fan; they are numbered from 0."""
+    return s.near[source] + number if number < _NEAR else s.far[source] + number
+
+
+@compiled
 def slot(s: State, source: int, key: int) -> int:
     """Slot of a source for a (core, projection), or -1."""
-    start = s.fan_ptr[source]
-    for k in range(start, start + s.reach_len[source]):
+    for j in range(s.reach_len[source]):
+        k = at(s, source, j)
         if s.key[k] == key:
             return k
     return -1
@@ -110,9 +122,9 @@ def slot(s: State, source: int, key: int) -> int:
 @compiled
 def reaches(s: State, source: int, core: int, projections: int) -> bool:
     """Whether a source has synapses in a core."""
-    low, start = core * projections, s.fan_ptr[source]
-    for k in range(start, start + s.reach_len[source]):  # noqa: SIM110 (any() is slow in a kernel)
-        if low <= s.key[k] < low + projections:
+    low = core * projections
+    for j in range(s.reach_len[source]):  # noqa: SIM110 (any() is slow in a kernel)
+        if low <= s.key[at(s, source, j)] < low + projections:
             return True
     return False
 
@@ -130,15 +142,14 @@ def price(s: State, home: int, core: int) -> float:
 @compiled
 def _paid(s: State, source: int, home: int, projections: int) -> float:
     """What a spike of a source costs if that is in core `home`."""
-    start, total = s.fan_ptr[source], 0.0
-    stop = start + s.reach_len[source]
+    total = 0.0
     single = s.reach[source] == s.reach_len[source]
-    for k in range(start, stop):
-        core = s.key[k] // projections
+    for j in range(s.reach_len[source]):
+        core = s.key[at(s, source, j)] // projections
         first = True
         if not single:  # a core that several projections lead to is paid for once
-            for j in range(start, k):
-                first = first and s.key[j] // projections != core
+            for i in range(j):
+                first = first and s.key[at(s, source, i)] // projections != core
         if first:
             total += price(s, home, core)
     return total
@@ -164,7 +175,7 @@ def put(g: Graph, lim: Limits, s: State, atom: int, core: int) -> None:
             if k < 0:
                 if not reaches(s, source, core, projections):
                     _reach(g, s, source, core, 1)
-                k = s.fan_ptr[source] + s.reach_len[source]
+                k = at(s, source, s.reach_len[source])
                 s.reach_len[source] += 1
                 s.key[k] = key
                 s.axons[core, projection] += 1
@@ -198,7 +209,7 @@ def take(g: Graph, lim: Limits, s: State, atom: int) -> None:
             s.fan[k] = after
             if after == 0:
                 s.reach_len[source] -= 1
-                last = s.fan_ptr[source] + s.reach_len[source]
+                last = at(s, source, s.reach_len[source])
                 s.key[k], s.fan[k] = s.key[last], s.fan[last]
                 s.axons[core, projection] -= 1
                 if not reaches(s, source, core, projections):
@@ -301,8 +312,9 @@ def gain(g: Graph, s: State, atom: int, core: int) -> float:
         for e in range(g.begin[row], g.end[row]):
             source = int(g.source[e])
             count = g.synapses[e] if len(g.synapses) else 1
-            start, stays, there = s.fan_ptr[source], False, False
-            for k in range(start, start + s.reach_len[source]):
+            stays, there = False, False
+            for j in range(s.reach_len[source]):
+                k = at(s, source, j)
                 if s.key[k] == key:
                     stays |= s.fan[k] != count
                 elif low <= s.key[k] < low + projections:

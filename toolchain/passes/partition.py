@@ -19,8 +19,8 @@ from snnc.simulator import timing
 from snnc.target import Target
 
 if TYPE_CHECKING:
-    from snnc.mapping.portfolio import Found
     from snnc.mapping.problem import Problem
+    from snnc.mapping.refinement import Found
 
 
 def run(c: Compilation) -> Compilation:

@@ -71,7 +71,7 @@ def _costs(c: Compilation) -> tuple[float, float]:
 
 def _moved(c: Compilation, hop: float) -> np.ndarray:
     """Core of each neuron after the search, int32 (neurons,); a core may have become empty."""
-    from snnc.mapping import balance, portfolio, problem, tiles  # as in partition
+    from snnc.mapping import balance, problem, refinement, tiles  # as in partition
 
     assert c.core_of is not None
     assert c.site_of is not None
@@ -79,7 +79,7 @@ def _moved(c: Compilation, hop: float) -> np.ndarray:
     core = c.core_of[task.graph.members[task.graph.member_ptr[:-1]]].astype(np.int64)
     if c.options.balance:
         task = balance.kept_even(task, core, task.synapses())
-    return task.core_of(portfolio.drawn(task, core, _prices(c.site_of, c.target.grid, hop), _HEAT, c.options.seed))
+    return task.core_of(refinement.drawn(task, core, _prices(c.site_of, c.target.grid, hop), _HEAT, c.options.seed))
 
 
 def _prices(site_of: np.ndarray, grid: Grid, hop: float) -> np.ndarray:
