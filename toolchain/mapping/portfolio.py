@@ -141,7 +141,7 @@ def _fewest(problem: Problem, start: Found, counts: list[int], how: str, seed: i
 
     Numbers are tried two at a time, with little work. What is found in the end is improved with all of it; and unless
     `few` cores are asked for, a few more are tried: they may save much traffic where convolutions move in tiles, and
-    are within reach of small problems.
+    take no long time for a problem that is not large.
     """
     found: list[Found] = []
     if not counts:
@@ -156,7 +156,7 @@ def _fewest(problem: Problem, start: Found, counts: list[int], how: str, seed: i
         usable = [f for f in found if f.over <= 0]
         if usable and work_of(problem) > WORK:
             last = [pool.submit(_improved, problem, min(usable, key=lambda f: (f.traffic, f.cores)), seed)]
-            if not few and (len(problem.graph.shared) or len(problem.graph.source) <= _LARGE):
+            if not few and len(problem.graph.source) <= _LARGE:
                 roomy = min(int(min(f.cores for f in usable) * _ROOM), start.cores)
                 last.append(pool.submit(multilevel, whole, None, roomy, seed, dense=True))
             found += [each.result() for each in last]
