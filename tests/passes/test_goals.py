@@ -9,12 +9,14 @@ import pytest
 from core_counts import count
 from small_chips import chip
 
+from snnc import ops
 from snnc.compilation import Options
 from snnc.mapping import multilevel, portfolio, problem, refinement, search, state
 from snnc.network import Network
 from snnc.passes import partition
 from snnc.resources import usage
 from snnc.target import Target
+from tests.instances.families import join
 from tests.passes.test_optimum import random_network
 
 
@@ -74,15 +76,17 @@ def test_the_fewest_cores_that_work_are_found_in_few_tries(fewest: int, monkeypa
     assert len(tried) <= 16
 
 
-def test_the_state_of_the_search_is_what_the_mapping_uses() -> None:
+@pytest.mark.parametrize(("density", "cores"), [(0.2, 4), (0.9, 30)])
+def test_the_state_of_the_search_is_what_the_mapping_uses(density: float, cores: int) -> None:
     """After hundreds of random moves every count and the cost are those that the finished mapping has."""
-    network, rates = random_network(7, (30, 40, 20), 0.2, loop=0.1)
+    network, rates = random_network(7, (30, 40, 20), density, loop=0.1)
     target = chip(neurons=40)
     task = problem.build(network, rates, target, {})
     rng = np.random.default_rng(0)
-    s = refinement.placed(task, rng.integers(0, 4, task.atoms), 4)
-    for atom, core in zip(rng.integers(0, task.atoms, 300), rng.integers(0, 4, 300), strict=True):
+    s = refinement.placed(task, rng.integers(0, cores, task.atoms), cores)
+    for atom, core in zip(rng.integers(0, task.atoms, 300), rng.integers(0, cores, 300), strict=True):
         state.move(task.graph, task.limits, s, int(atom), int(core))
+    assert bool(s.reach_len.max() > state._NEAR) == (cores > 16)  # beyond the slots that lie together
     used, own = usage(network, task.core_of(s.core), target), task.core_of(s.core)
     for k, name in enumerate(("neurons", "in_axons", "out_axons", "synapse_bits", "neuron_groups")):
         assert np.array_equal(s.used[:, k], getattr(used, name)), name
@@ -119,3 +123,38 @@ def test_what_all_moves_of_a_neuron_save_is_told_at_once(loop: float, alike: boo
             idle += 1
             assert max(gains) <= 1e-9
     assert (0 < idle < task.atoms) is alike
+
+
+def test_a_core_gets_rid_of_axons_that_its_neurons_share() -> None:
+    """No neuron alone saves one: all of a group have to leave."""
+    inputs = ops.Linear(ops.canonical(np.kron(np.eye(4, dtype=np.int16), np.ones((3, 5), np.int16))))
+    network = join("groups", [(20,), (12,)], [inputs])  # four groups of three neurons, with five sources each
+    task = problem.build(network, np.full(32, 0.1), chip(in_axons=12), {})
+    together = np.where(np.arange(task.atoms) < 20, 0, 1)  # all sources on a core of their own, the rest on another
+    s = refinement.placed(task, together, 3)
+    assert s.used[1, state.IN_AXONS] == 20
+    order, penalty = np.arange(task.atoms), refinement.penalty_of(task, s)
+    assert not any(search._try(task.graph, task.limits, s, atom, 2, penalty, 0.0) for atom in range(20, 32))
+    search.spread(task, s, order, penalty)
+    assert s.over.sum() == 0
+
+
+def test_smaller_problems_are_shared_by_numbers_of_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ladder for few cores holds that for many, and each level maps as the one before."""
+    monkeypatch.setattr(multilevel, "_FEW", 10)
+    monkeypatch.setattr(multilevel, "_PER_CORE", 4)
+    network, rates = random_network(3, (60, 80, 40), 0.1)
+    task = problem.build(network, rates, chip(), {})
+    whole = multilevel.Ladder.of(task, 2, 0)
+    assert len(whole.levels) > 2
+    for cores in (2, 10, 20):
+        part = whole.upto(cores)
+        assert part.levels == whole.levels[: len(part.levels)]
+        assert part.levels[-1].atoms <= max(10, 4 * cores) or part.levels[-1] is whole.levels[-1]
+        assert len(part.levels) < 2 or part.levels[-2].atoms > max(10, 4 * cores)
+    core = np.random.default_rng(0).integers(0, 3, whole.levels[-1].atoms)
+    costs = [refinement.placed(whole.levels[-1], core, 3).total[state.COST]]
+    for level, label in zip(whole.levels[-2::-1], whole.labels[::-1], strict=True):
+        core = core[label]
+        costs.append(refinement.placed(level, core, 3).total[state.COST])
+    assert np.allclose(costs, costs[0])
