@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -357,7 +358,8 @@ def test_a_bug_is_exit_code_1_and_one_line(work: Path, monkeypatch, capsys) -> N
 
 def test_an_interrupted_training_is_130_and_leaves_no_half_file(work: Path) -> None:
     command = [*SNNC, "train", "mlp", "--epochs", "500", "-o", "long.pt"]
-    with subprocess.Popen(command, cwd=work, stderr=subprocess.PIPE, text=True) as process:
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+    with subprocess.Popen(command, cwd=work, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as process:
         while process.poll() is None and not (work / "long.pt.partial").exists():
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)

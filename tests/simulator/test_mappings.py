@@ -17,7 +17,7 @@ from small_chips import chip
 from snnc import ops
 from snnc.compilation import Options
 from snnc.image import Image, Mapping
-from snnc.mapping import portfolio
+from snnc.mapping import portfolio, refinement
 from snnc.network import Network, Population, Projection
 from snnc.ops import Linear, canonical
 from snnc.passes.partition import partition
@@ -42,7 +42,8 @@ def quickly() -> Iterator[None]:
     """Whether a mapping is the best is no question here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(portfolio, "_RESTARTS", 1)
-        patch.setattr(portfolio, "_WORK", 100_000)
+        for module in (portfolio, refinement):
+            patch.setattr(module, "WORK", 100_000)
         yield
 
 

@@ -85,7 +85,7 @@ def multilevel(
         method, heat = "layer order, refined", 2.0
     for depth in range(len(levels) - 1, -1, -1):
         s = placed(levels[depth], core, cores)
-        hope = _HOPE * cores if depth == len(levels) - 1 else np.inf
+        hope = _HOPE * cores if 0 < depth == len(levels) - 1 else np.inf
         refine(levels[depth], s, heat, seed + depth, work=work or work_of(problem), hope=2 * hope)
         core, heat = s.core, 0.5
         if s.over.sum() > hope:

@@ -30,8 +30,9 @@ from snnc.mapping.state import BITS, GROUPS, NEURONS, State
 _STEP, _STEP_LARGE, _LARGE = 1.025, 1.05, 2_000_000
 # Share of the memory in layer order that a better mapping may do with: its lists of synapses are longer.
 _LISTS = 0.95
-# So many times the fewest cores are tried, too, for less traffic.
-_ROOM = 1.05
+# So many times the fewest cores are tried, too, for less traffic: the whole tenth that is allowed where that is far
+# from what the tightest resource asks for anyway.
+_ROOM, _WHOLE_ROOM = 1.05, 1.1
 # Problems of so few atoms are annealed again and again: their optimum can be found.
 _TINY, _RESTARTS = 128, 8
 # Entries beyond which layer order is improved, and nothing else: a smaller problem of it takes more time and memory.
@@ -141,7 +142,7 @@ def _fewest(problem: Problem, start: Found, counts: list[int], how: str, seed: i
 
     Numbers are tried two at a time, with little work. What is found in the end is improved with all of it; and unless
     `few` cores are asked for, a few more are tried: they may save much traffic where convolutions move in tiles, and
-    take no long time for a problem that is not large.
+    take no long time where the problem is not large.
     """
     found: list[Found] = []
     if not counts:
@@ -156,8 +157,10 @@ def _fewest(problem: Problem, start: Found, counts: list[int], how: str, seed: i
         usable = [f for f in found if f.over <= 0]
         if usable and work_of(problem) > WORK:
             last = [pool.submit(_improved, problem, min(usable, key=lambda f: (f.traffic, f.cores)), seed)]
-            if not few and len(problem.graph.source) <= _LARGE:
-                roomy = min(int(min(f.cores for f in usable) * _ROOM), start.cores)
+            if not few and (len(problem.graph.shared) or len(problem.graph.source) <= _LARGE):
+                fewest = min(f.cores for f in usable)
+                room = _ROOM if fewest * _ROOM <= counts[0] * _WHOLE_ROOM else _WHOLE_ROOM
+                roomy = min(int(fewest * room), start.cores)
                 last.append(pool.submit(multilevel, whole, None, roomy, seed, dense=True))
             found += [each.result() for each in last]
     return found
