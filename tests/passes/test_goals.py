@@ -134,7 +134,7 @@ def test_a_core_gets_rid_of_axons_that_its_neurons_share() -> None:
     s = refinement.placed(task, together, 3)
     assert s.used[1, state.IN_AXONS] == 20
     order, penalty = np.arange(task.atoms), refinement.penalty_of(task, s)
-    assert not any(search._try(task.graph, task.limits, s, atom, 2, penalty, 0.0) for atom in range(20, 32))
+    assert not any(search._try(task.graph, task.limits, s, atom, 2, penalty, False) for atom in range(20, 32))
     search.spread(task, s, order, penalty)
     assert s.over.sum() == 0
 

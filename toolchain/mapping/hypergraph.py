@@ -22,13 +22,11 @@ _TOTAL = 1 << 28
 _SILENT = 0.01
 
 
-def partition(
-    pins: sparse.csr_array, rate: np.ndarray, weight: np.ndarray, cores: int, largest: float, seed: int
-) -> np.ndarray:
+def partition(pins: sparse.csr_array, rate: np.ndarray, weight: np.ndarray, cores: int, seed: int) -> np.ndarray:
     """Core of each atom, int32 (A,), with little traffic.
 
-    pins: CSR (sources, A), the atoms that a source joins, its own included. rate: (sources,). weight: (A,), what an
-    atom uses of a core; a core holds `largest`. Deterministic by `seed`, for any number of threads.
+    pins: CSR (sources, A), the atoms that a source joins, its own included. rate: (sources,). weight: (A,), share
+    of a core that an atom uses. Deterministic by `seed`, for any number of threads.
     """
     import mtkahypar
 
@@ -40,7 +38,7 @@ def partition(
     weights = np.maximum(1, np.rint(rates / rates.sum() * _TOTAL)).astype(np.int64)
     sizes = np.maximum(1, np.rint(weight / weight.max() * 1000)).astype(np.int64)
     even = np.ceil(sizes.sum() / cores)
-    slack = max(0.001, np.floor(largest / weight.max() * 1000) / even - 1)
+    slack = max(0.001, np.floor(1000 / weight.max()) / even - 1)
     mtkahypar.set_seed(seed)
     context = _library().context_from_preset(mtkahypar.PresetType.DETERMINISTIC_QUALITY)
     context.set_partitioning_parameters(cores, float(slack), mtkahypar.Objective.KM1)

@@ -118,7 +118,7 @@ def hypergraph_core(problem: Problem, cores: int, seed: int, *, dense: bool = Fa
     ends = np.cumsum(np.diff(pins.indptr)[busy])
     kept = np.sort(busy[: np.searchsorted(ends, max(_PINS, _PINS_PER_ATOM * problem.atoms), side="right") + 1])
     weight = _weights(problem, dense)
-    return hypergraph.partition(sparse.csr_array(pins[kept]), rate[kept], weight, cores, 1.0, seed)
+    return hypergraph.partition(sparse.csr_array(pins[kept]), rate[kept], weight, cores, seed)
 
 
 def _merged(pins: sparse.csr_array, rate: np.ndarray) -> tuple[sparse.csr_array, np.ndarray]:

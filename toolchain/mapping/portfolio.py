@@ -155,14 +155,16 @@ def _fewest(problem: Problem, start: Found, counts: list[int], how: str, seed: i
         while tries := _tries(counts, found):
             found += pool.map(lambda count: multilevel(whole, None, count, seed, WORK), tries)
         usable = [f for f in found if f.over <= 0]
+        last = []
         if usable and work_of(problem) > WORK:
-            last = [pool.submit(_improved, problem, min(usable, key=lambda f: (f.traffic, f.cores)), seed)]
-            if not few and (len(problem.graph.shared) or len(problem.graph.source) <= _LARGE):
-                fewest = min(f.cores for f in usable)
-                room = _ROOM if fewest * _ROOM <= counts[0] * _WHOLE_ROOM else _WHOLE_ROOM
-                roomy = min(int(fewest * room), start.cores)
+            last.append(pool.submit(_improved, problem, min(usable, key=lambda f: (f.traffic, f.cores)), seed))
+        if usable and not few and (len(problem.graph.shared) or len(problem.graph.source) <= _LARGE):
+            fewest = min(f.cores for f in usable)
+            room = _ROOM if fewest * _ROOM <= counts[0] * _WHOLE_ROOM else _WHOLE_ROOM
+            roomy = min(int(fewest * room), start.cores)
+            if roomy > fewest:
                 last.append(pool.submit(multilevel, whole, None, roomy, seed, dense=True))
-            found += [each.result() for each in last]
+        found += [each.result() for each in last]
     return found
 
 

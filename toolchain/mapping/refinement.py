@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snnc.mapping import search, state
+from snnc.mapping import annealing, search, state
 from snnc.mapping.problem import Problem
 from snnc.mapping.state import COST, State
 
-# Rounds of greedy moves, fewer for large problems; a repair is given up when one leaves more than that of an overload.
+# Rounds of greedy moves; fewer for large problems, but at least so many while limits are broken. A repair is given up
+# when a round leaves more than that of the overload.
 _ROUNDS, _LEAST_ROUNDS, _SLOW = 8, 3, 0.75
 # Steps of annealing: so many for each atom, but no more work than this many visits of an entry, nor than so many for
 # each entry of the problem, nor than the largest.
@@ -69,7 +70,7 @@ def refine(
     rounds = max(1, min(_ROUNDS, int(2 * work / max(1, len(graph.source)))))
     for k in range(_ROUNDS):
         over = s.over.sum()
-        if k >= (rounds if over <= 0 else max(rounds, _LEAST_ROUNDS)):
+        if k >= max(rounds, _LEAST_ROUNDS if over > 0 else 0):
             break
         moved = search.spread(problem, s, order, penalty) if over > 0 else 0
         moved += search.greedy(problem, s, order, penalty)
@@ -81,7 +82,7 @@ def refine(
     entries = len(graph.source) / max(1, problem.atoms)
     proposals = int(min(per_atom * problem.atoms, work / max(1.0, entries)))
     if len(s.over) > 1 and proposals > problem.atoms:
-        best = search.anneal(problem, s, proposals, heat * mean, 0.02 * mean, penalty, seed)
+        best = annealing.anneal(problem, s, proposals, heat * mean, 0.02 * mean, penalty, seed)
         search.follow(problem.graph, problem.limits, s, best)
         search.greedy(problem, s, order, penalty)
     while s.over.sum() > 0:

@@ -1,8 +1,7 @@
-"""Searches over mappings: fill cores in a given order, move atoms greedily, anneal.
+"""Moves over mappings: fill cores in a given order, move atoms to where they save most, and away from full cores.
 
-All are deterministic: what looks random comes from a generator of their own (splitmix64), seeded.
-A search judges by ``cost + penalty * overload``; with a penalty that no cost outweighs it repairs a
-mapping that breaks limits, and never breaks one.
+A search judges by ``cost + penalty * overload``; with a penalty that no cost outweighs it repairs a mapping that breaks
+limits, and never breaks one. It has no randomness of its own: atoms are visited in the order that the caller gives.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from snnc.mapping.state import (
     OVERLOAD,
     State,
     at,
-    gain,
     move,
     price,
     put,
@@ -68,27 +66,6 @@ def assign(g: Graph, lim: Limits, s: State, core: np.ndarray) -> None:
         if core[atom] >= 0:
             put(g, lim, s, atom, core[atom])
     settle(g, lim, s)
-
-
-@compiled
-def _next(seed: np.ndarray) -> np.uint64:
-    """The next number of splitmix64 (Steele et al., OOPSLA 2014)."""
-    seed[0] += np.uint64(0x9E3779B97F4A7C15)
-    z = seed[0]
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-@compiled
-def _below(seed: np.ndarray, n: int) -> int:
-    return np.int64(_next(seed) % np.uint64(n))  # type: ignore[return-value]
-
-
-@compiled
-def _uniform(seed: np.ndarray) -> float:
-    """In (0, 1]."""
-    return (float(_next(seed) >> np.uint64(11)) + 1.0) / 9007199254740992.0
 
 
 class Met(NamedTuple):
@@ -139,7 +116,7 @@ def _greedy(g: Graph, lim: Limits, s: State, order: np.ndarray, penalty: float, 
                 break
             saves = saving(s, met, found, base, best)
             met.attracts[best] = -1.0
-            if (over or saves > _TINY) and _try(g, lim, s, atom, best, penalty, 0.0):
+            if (over or saves > _TINY) and _try(g, lim, s, atom, best, penalty, False):
                 moved += 1
                 break
             if alike and not over and saves <= _TINY:
@@ -152,8 +129,11 @@ def _greedy(g: Graph, lim: Limits, s: State, order: np.ndarray, penalty: float, 
 def _spread(g: Graph, lim: Limits, s: State, order: np.ndarray, penalty: float, met: Met) -> int:
     visit, moved = 0, 0
     for atom in order:
-        if s.over[s.core[atom]] <= 0:
+        here = s.core[atom]
+        if s.over[here] <= 0:
             continue
+        # Of too many axons no atom may save one alone, since others share them all: once these leave as well, it does.
+        stuck = s.used[here, IN_AXONS] > lim.most[IN_AXONS] and g.row_ptr[atom + 1] > g.row_ptr[atom]
         visit, found, _ = meet(g, s, atom, visit, met)
         bits, done = _bits(g, lim, atom), False
         for _ in range(_TRIES):
@@ -161,12 +141,12 @@ def _spread(g: Graph, lim: Limits, s: State, order: np.ndarray, penalty: float, 
             if core < 0:
                 break
             met.attracts[core] = -1.0
-            done = _relieve(g, lim, s, atom, core, penalty)
+            done = _try(g, lim, s, atom, core, penalty, stuck)
             if done:
                 break
         if not done:
             emptiest = _emptiest(lim, s)
-            done = emptiest != s.core[atom] and _relieve(g, lim, s, atom, emptiest, penalty)
+            done = emptiest != here and _try(g, lim, s, atom, emptiest, penalty, stuck)
         moved += done
         _forget(met, found)
     return moved
@@ -281,16 +261,18 @@ def saving(s: State, met: Met, found: int, base: float, core: int) -> float:
 
 @compiled
 def _bits(g: Graph, lim: Limits, atom: int) -> float:
-    """About the least memory that an atom takes of a core: its synapses in lists that others have begun."""
+    """About the least memory that an atom takes of a core: its synapses in lists that others have begun.
+
+    0 where kernels are shared: there it may take none.
+    """
     total, most = 0.0, min(64, lim.bits.shape[1] - 1)
+    if len(g.shared):
+        return total
     for row in range(g.row_ptr[atom], g.row_ptr[atom + 1]):
-        if len(g.shared):
-            return 0.0
-        kind = lim.kind[g.row_projection[row]]
         count = 0
         for e in range(g.begin[row], g.end[row]):
             count += g.synapses[e] if len(g.synapses) else 1
-        total += count * (lim.bits[kind, most, 0] / most)
+        total += count * (lim.bits[lim.kind[g.row_projection[row]], most, 0] / most)
     return total
 
 
@@ -331,161 +313,18 @@ def _forget(met: Met, found: int) -> None:
 
 
 @compiled
-def _try(g: Graph, lim: Limits, s: State, atom: int, core: int, penalty: float, worse: float) -> bool:
-    """Move an atom; back again where the cost then is not lower than before plus `worse`."""
-    here, cost, over = s.core[atom], s.total[COST], s.total[OVERLOAD]
-    move(g, lim, s, atom, core)
-    if s.total[COST] - cost + penalty * (s.total[OVERLOAD] - over) < worse - _TINY:
-        return True
-    move(g, lim, s, atom, here)
-    return False
+def _try(g: Graph, lim: Limits, s: State, atom: int, core: int, penalty: float, stuck: bool) -> bool:
+    """Move an atom; back again where that lowers nothing.
 
-
-@compiled
-def _relieve(g: Graph, lim: Limits, s: State, atom: int, core: int, penalty: float) -> bool:
-    """Move an atom from an overloaded core; back again where that helps nothing.
-
-    It helps, too, if the core has too many axons, even if others there share all of those of the atom: once they
-    are gone as well, so are the axons.
+    stuck: keep the move to a core with room, too, if the overload stays as it was.
     """
     here, cost, over = s.core[atom], s.total[COST], s.total[OVERLOAD]
-    shares = s.used[here, IN_AXONS] > lim.most[IN_AXONS] and g.row_ptr[atom + 1] > g.row_ptr[atom]
     move(g, lim, s, atom, core)
     change = s.total[OVERLOAD] - over
-    if s.total[COST] - cost + penalty * change < -_TINY or (shares and change <= _TINY and s.over[core] <= 0):
+    if s.total[COST] - cost + penalty * change < -_TINY or (stuck and change <= _TINY and s.over[core] <= 0):
         return True
     move(g, lim, s, atom, here)
     return False
-
-
-def anneal(
-    problem: Problem, state: State, proposals: int, hot: float, cold: float, penalty: float, seed: int
-) -> np.ndarray:
-    """Simulated annealing with moves and swaps; the best mapping met, int64 (A,).
-
-    hot, cold: the first and the last temperature, in the unit of cost; it falls geometrically.
-    """
-    cores = len(state.over)
-    holds = np.bincount(state.core, minlength=cores)
-    ptr = np.concatenate([[0], np.cumsum(holds)])
-    order = np.argsort(state.core, kind="stable")
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order)) - ptr[state.core[order]]
-    # The atoms of each core, so that a partner for a swap is found at once.
-    room = max(int(holds.max()), min(int(problem.limits.most[NEURONS]), problem.atoms)) + 1
-    held = np.zeros((cores, room), np.int64)
-    held[state.core, place] = np.arange(len(order))
-    best, random = state.core.copy(), np.full(1, seed, np.uint64)
-    graph, limits = problem.graph, problem.limits
-    _anneal(graph, limits, state, proposals, hot, cold, penalty, random, held, holds, place, best)
-    return best
-
-
-@compiled
-def _anneal(
-    g: Graph,
-    lim: Limits,
-    s: State,
-    proposals: int,
-    hot: float,
-    cold: float,
-    penalty: float,
-    random: np.ndarray,
-    held: np.ndarray,
-    holds: np.ndarray,
-    place: np.ndarray,
-    best: np.ndarray,
-) -> None:
-    """See :func:`anneal`. held, holds: atoms of each core, and how many. place: where an atom is in `held`."""
-    atoms, cores, projections = len(s.core), len(s.over), len(g.population_of)
-    lowest = s.total[COST] + penalty * s.total[OVERLOAD]
-    temperature = hot
-    every = max(1, proposals // 200)
-    factor = (cold / hot) ** (every / max(1, proposals))
-    for t in range(proposals):
-        if t % every == 0 and t > 0:
-            temperature *= factor
-        atom = _below(random, atoms)
-        here = s.core[atom]
-        core = _neighbour(g, s, atom, projections, cores, random)
-        if core == here:
-            continue
-        allowed = -temperature * np.log(_uniform(random))
-        size = g.member_ptr[atom + 1] - g.member_ptr[atom]
-        partner = -1
-        if s.used[core, NEURONS] + size > lim.most[NEURONS]:
-            if holds[core] == 0:
-                continue
-            partner = held[core, _below(random, holds[core])]
-        elif holds[core] > 0 and _below(random, 8) == 0:
-            partner = held[core, _below(random, holds[core])]
-        if partner >= 0:
-            other = g.member_ptr[partner + 1] - g.member_ptr[partner]
-            if other > 2 * size or size > 2 * other:
-                continue  # a tile for a neuron: it would not fit, and costs a thousand times as much to find out
-        expected = -gain(g, s, atom, core)
-        if partner >= 0:
-            expected -= gain(g, s, partner, here)
-        if s.total[OVERLOAD] <= _TINY and expected > allowed + abs(expected) * (0.5 if partner >= 0 else 0.0) + _TINY:
-            continue
-        paid, over = s.total[COST], s.total[OVERLOAD]
-        if partner >= 0:
-            take(g, lim, s, partner)
-            put(g, lim, s, partner, here)
-        move(g, lim, s, atom, core)
-        change = s.total[COST] - paid + penalty * (s.total[OVERLOAD] - over)
-        if change > allowed:
-            if partner >= 0:
-                take(g, lim, s, partner)
-                put(g, lim, s, partner, core)
-            move(g, lim, s, atom, here)
-            continue
-        _relist(held, holds, place, atom, here, core)
-        if partner >= 0:
-            _relist(held, holds, place, partner, core, here)
-        cost = s.total[COST] + penalty * s.total[OVERLOAD]
-        if cost < lowest - _TINY:
-            lowest = cost
-            if atoms <= 256 or temperature < 4 * cold or t + every >= proposals or t % every == 0:
-                _copy(s.core, best)
-    if s.total[COST] + penalty * s.total[OVERLOAD] <= lowest + _TINY:
-        _copy(s.core, best)
-
-
-@compiled
-def _copy(source: np.ndarray, to: np.ndarray) -> None:
-    for k in range(len(to)):
-        to[k] = source[k]
-
-
-@compiled
-def _relist(held: np.ndarray, holds: np.ndarray, place: np.ndarray, atom: int, here: int, core: int) -> None:
-    holds[here] -= 1
-    last = held[here, holds[here]]
-    held[here, place[atom]], place[last] = last, place[atom]
-    place[atom], held[core, holds[core]] = holds[core], atom
-    holds[core] += 1
-
-
-@compiled
-def _neighbour(g: Graph, s: State, atom: int, projections: int, cores: int, random: np.ndarray) -> int:
-    """A core that something of the atom is in touch with; now and then any."""
-    kind = _below(random, 16)
-    rows = g.row_ptr[atom + 1] - g.row_ptr[atom]
-    if kind < 9 and rows > 0:
-        row = g.row_ptr[atom] + _below(random, rows)
-        entries = g.end[row] - g.begin[row]
-        if entries > 0:
-            source = int(g.source[g.begin[row] + _below(random, entries)])
-            if s.home[source] >= 0 and kind < 3:
-                return int(s.home[source])
-            return np.int64(s.key[at(s, source, _below(random, s.reach_len[source]))] // projections)  # type: ignore[return-value]
-    elif kind < 15:
-        members = g.member_ptr[atom + 1] - g.member_ptr[atom]
-        neuron = int(g.members[g.member_ptr[atom] + _below(random, members)])
-        if s.reach_len[neuron] > 0:
-            return np.int64(s.key[at(s, neuron, _below(random, s.reach_len[neuron]))] // projections)  # type: ignore[return-value]
-    return _below(random, cores)
 
 
 @compiled
