@@ -139,6 +139,25 @@ def test_a_core_gets_rid_of_axons_that_its_neurons_share() -> None:
     assert s.over.sum() == 0
 
 
+def test_small_neurons_make_room_for_a_tile() -> None:
+    """No core has room for a second tile, and yet there is enough on all of them together."""
+    sources = ops.Linear(ops.canonical(np.ones((40, 40), np.int16)))
+    network = join("tiles", [(40,), (40,)], [sources])
+    name = network.layers[-1].name
+    task = problem.build(network, np.full(network.size, 0.1), chip(neurons=30), {name: np.repeat([0, 1], 20)})
+    large = np.diff(task.graph.member_ptr) == 20
+    assert large.sum() == 2
+    core = np.where(large, 0, 1 + np.cumsum(~large) % 2)
+    s = refinement.placed(task, core, 3)
+    order, penalty = np.arange(task.atoms), refinement.penalty_of(task, s)
+    while search.spread(task, s, order, penalty):
+        pass
+    assert s.over.sum() > 0
+    assert refinement._make_room(task, s, penalty)
+    assert s.over.sum() == 0
+    assert len(np.unique(s.core[large])) == 2
+
+
 def test_smaller_problems_are_shared_by_numbers_of_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """The ladder for few cores holds that for many, and each level maps as the one before."""
     monkeypatch.setattr(multilevel, "_FEW", 10)

@@ -12,11 +12,13 @@ import numpy as np
 
 from snnc.mapping import annealing, search, state
 from snnc.mapping.problem import Problem
-from snnc.mapping.state import COST, State
+from snnc.mapping.state import BITS, COST, NEURONS, State
 
 # Rounds of greedy moves; fewer for large problems, but at least so many while limits are broken. A repair is given up
 # when a round leaves more than that of the overload.
 _ROUNDS, _LEAST_ROUNDS, _SLOW = 8, 3, 0.75
+# Atoms that take this share of a core are large; so many cores are tried for one.
+_LARGE, _TARGETS = 0.1, 3
 # Steps of annealing: so many for each atom, but no more work than this many visits of an entry, nor than so many for
 # each entry of the problem, nor than the largest.
 PER_ATOM, WORK, _PER_ENTRY, _MOST_WORK = 1_000, 8_000_000, 40, 50_000_000
@@ -66,8 +68,8 @@ def refine(
     """
     graph, penalty = problem.graph, penalty_of(problem, s)
     order = np.random.default_rng(seed).permutation(problem.atoms)
+    rounds = _ROUNDS if work is None else max(1, min(_ROUNDS, int(2 * work / max(1, len(graph.source)))))
     work = work or work_of(problem)
-    rounds = max(1, min(_ROUNDS, int(2 * work / max(1, len(graph.source)))))
     for k in range(_ROUNDS):
         over = s.over.sum()
         if k >= max(rounds, _LEAST_ROUNDS if over > 0 else 0):
@@ -76,6 +78,8 @@ def refine(
         moved += search.greedy(problem, s, order, penalty)
         if moved <= problem.atoms // 100 or s.over.sum() > _SLOW * over > 0:
             break
+    if s.over.sum() > 0 and _make_room(problem, s, penalty):
+        search.greedy(problem, s, order, penalty)
     if s.over.sum() > hope:
         return
     mean = float(graph.rate[graph.rate > 0].mean()) if np.any(graph.rate > 0) else 1.0
@@ -90,6 +94,52 @@ def refine(
         search.spread(problem, s, order, penalty)
         if s.over.sum() > _SLOW * over:
             break
+
+
+def shares(problem: Problem, *, dense: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of a core's neurons and of its memory that each atom takes, float64 (A,) each; of memory, about.
+
+    dense: kernels are shared within atoms, where the target can.
+    """
+    graph, limits = problem.graph, problem.limits
+    per_synapse = limits.bits[limits.kind[graph.row_projection], min(64, limits.bits.shape[1] - 1), 3] / 64
+    bits = problem.row_synapses() * per_synapse
+    if len(graph.shared) and dense:
+        bits = np.where(limits.shares[graph.row_projection], np.minimum(bits, graph.shared[:, 3]), bits)
+    memory = np.bincount(problem.row_atom, weights=bits, minlength=problem.atoms) / limits.most[BITS]
+    return np.diff(graph.member_ptr) / limits.most[NEURONS], memory
+
+
+def _make_room(problem: Problem, s: State, penalty: float) -> bool:
+    """Move large atoms of overloaded cores to cores whose small ones can go elsewhere; whether that helped.
+
+    No core may have room for a large atom, though all of them together have.
+    """
+    size = np.maximum(*shares(problem, dense=True))
+    helped = False
+    for core in np.flatnonzero(s.over > 0):
+        mine = np.flatnonzero(s.core == core)
+        atom = mine[np.argmax(size[mine])]
+        if size[atom] < _LARGE or len(mine) < 2:
+            continue
+        large = size >= _LARGE
+        fixed = np.bincount(s.core[large], weights=size[large], minlength=len(s.over))
+        full = s.used[:, [NEURONS, BITS]] / problem.limits.most[[NEURONS, BITS]]
+        cost = np.where((fixed + size[atom] <= 1.0) & (s.over <= 0), full.max(axis=1), np.inf)
+        for target in np.argsort(cost, kind="stable")[:_TARGETS]:
+            if cost[target] == np.inf:
+                break
+            before, over = s.core.copy(), s.over.sum()
+            state.move(problem.graph, problem.limits, s, atom, target)
+            while (now := s.over.sum()) > 0:
+                small = np.flatnonzero((s.core == target) & ~large)
+                if not search.spread(problem, s, small, penalty) or s.over.sum() > _SLOW * now:
+                    break
+            if s.over.sum() < over:
+                helped = True
+                break
+            search.follow(problem.graph, problem.limits, s, before)
+    return helped
 
 
 def work_of(problem: Problem) -> float:
