@@ -13,11 +13,12 @@ from scipy import sparse
 
 from snnc.mapping import coarsen, hypergraph
 from snnc.mapping.problem import Problem
-from snnc.mapping.refinement import Found, placed, refine, work_of
-from snnc.mapping.state import BITS, NEURONS
+from snnc.mapping.refinement import Found, placed, refine, shares, work_of
+from snnc.mapping.state import NEURONS
 
-# Pins up to which a hypergraph goes to the partitioner: it takes a minute for a million.
-_PINS, _PINS_PER_ATOM = 30_000, 16
+# Pins up to which a hypergraph goes to the partitioner: it takes a minute for a million. Of atoms that share kernels
+# fewer pins tell as much.
+_PINS, _PINS_PER_ATOM, _PINS_SHARED = 30_000, 32, 16
 # Levels end at so many atoms a core, and at least so many.
 _PER_CORE, _FEW = 48, 7_000
 # Overload of a core on the smallest problem that the larger ones are not expected to repair.
@@ -116,8 +117,9 @@ def hypergraph_core(problem: Problem, cores: int, seed: int, *, dense: bool = Fa
     pins, rate = _merged(coarsen.pins(problem, own=True), graph.rate)
     busy = np.argsort(-rate, kind="stable")
     ends = np.cumsum(np.diff(pins.indptr)[busy])
-    kept = np.sort(busy[: np.searchsorted(ends, max(_PINS, _PINS_PER_ATOM * problem.atoms), side="right") + 1])
-    weight = _weights(problem, dense)
+    most = max(_PINS, (_PINS_SHARED if len(graph.shared) else _PINS_PER_ATOM) * problem.atoms)
+    kept = np.sort(busy[: np.searchsorted(ends, most, side="right") + 1])
+    weight = _weights(problem, cores, dense)
     return hypergraph.partition(sparse.csr_array(pins[kept]), rate[kept], weight, cores, seed)
 
 
@@ -132,13 +134,13 @@ def _merged(pins: sparse.csr_array, rate: np.ndarray) -> tuple[sparse.csr_array,
     return sparse.csr_array(pins[first]), np.bincount(inverse.reshape(-1), weights=rate, minlength=len(first))
 
 
-def _weights(problem: Problem, dense: bool) -> np.ndarray:
+def _weights(problem: Problem, cores: int, dense: bool) -> np.ndarray:
     """Weight of each atom for the partitioner, in cores: the resource of which all of them together have least."""
-    graph, limits = problem.graph, problem.limits
-    neurons = np.diff(graph.member_ptr) / limits.most[NEURONS]
-    per_synapse = limits.bits[limits.kind[graph.row_projection], min(64, limits.bits.shape[1] - 1), 3] / 64
-    bits = problem.row_synapses() * per_synapse
-    if len(graph.shared) and dense:
-        bits = np.where(limits.shares[graph.row_projection], np.minimum(bits, graph.shared[:, 3]), bits)
-    bits = np.bincount(problem.row_atom, weights=bits, minlength=problem.atoms) / limits.most[BITS]
-    return np.maximum(neurons, bits) if bits.sum() > neurons.sum() else neurons
+    neurons, bits = shares(problem, dense=dense)
+    if bits.sum() <= neurons.sum():
+        return neurons
+    weight = np.maximum(neurons, bits)
+    if len(problem.graph.shared):
+        return weight
+    # How long the lists of synapses get depends on what else is on a core: half of what is free is left for that.
+    return weight / min(1.0, (1.0 + bits.sum() / cores) / 2)

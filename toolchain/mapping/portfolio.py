@@ -35,8 +35,6 @@ _LISTS = 0.95
 _ROOM, _WHOLE_ROOM = 1.05, 1.1
 # Problems of so few atoms are annealed again and again: their optimum can be found.
 _TINY, _RESTARTS = 128, 8
-# Entries beyond which layer order is improved, and nothing else: a smaller problem of it takes more time and memory.
-_HUGE = 20_000_000
 
 
 def layer_order(problem: Problem, most: int, *, by_parameters: bool = False) -> Found:
@@ -115,10 +113,7 @@ def best_mapping(
         sorted_ = layer_order(spread, most, by_parameters=True)
         found.append(sorted_)
         start = min(base, sorted_, key=lambda f: (f.over, f.cores))
-    if how == "auto" and len(spread.graph.source) > _HUGE:
-        found.append(_improved(spread, start, seed))
-    else:
-        found += _fewest(spread, start, _core_counts(spread, start, cores, most), how, seed, few)
+    found += _fewest(spread, start, _core_counts(spread, start, cores, most), how, seed, few)
     if how == "auto" and all(f.over > 0 for f in found[1:]) and start.cores <= most:
         found.append(multilevel(Ladder.of(spread, start.cores, seed), start, start.cores, seed))
     fewest = min((f.cores for f in found if f.over <= 0), default=base.cores)
