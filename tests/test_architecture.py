@@ -22,7 +22,7 @@ FOLDERS = {"toolchain": "snnc", "targets": "snnc.targets", "models": "snnc.model
 # Data flows from the first row to the last; a module imports from its own row (its package) or from rows above.
 RANKS = [
     {"snnc.errors", "snnc.version", "snnc.layout"},
-    {"snnc.files", "snnc.ops", "snnc.processors"},
+    {"snnc.files", "snnc.ops", "snnc.processors", "snnc.jit"},
     {"snnc.network", "snnc.samples", "snnc.target", "snnc.compare"},
     {"snnc.euler", "snnc.resources", "snnc.traffic"},
     {"snnc.rules", "snnc.image", "snnc.models", "snnc.quantization.grid"},
@@ -45,7 +45,7 @@ PLACES = {
     "snntorch": {"snnc.frontends", "snnc.tickets", "snnc.models"},
     "tonic": {"snnc.models.data"},
     "lava": {"snnc.targets.lava.worker"},
-    "numba": {"snnc.mapping.jit", "snnc.simulator", "snnc.quantization.kernels"},
+    "numba": {"snnc.jit", "snnc.simulator.prefetch"},
     "mtkahypar": {"snnc.mapping.hypergraph"},
     "nir": {"snnc.frontends"},
     "h5py": {"snnc.frontends", "snnc.targets.lava"},

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from snnc.mapping.jit import compiled
+from snnc.jit import lean
 from snnc.mapping.problem import Graph, Limits, Problem
 from snnc.mapping.state import COST, NEURONS, OVERLOAD, State, at, gain, move, put, take
 
@@ -37,7 +37,7 @@ def anneal(
     return best
 
 
-@compiled
+@lean
 def _anneal(
     g: Graph,
     lim: Limits,
@@ -108,13 +108,13 @@ def _anneal(
         _copy(s.core, best)
 
 
-@compiled
+@lean
 def _copy(source: np.ndarray, to: np.ndarray) -> None:
     for k in range(len(to)):
         to[k] = source[k]
 
 
-@compiled
+@lean
 def _relist(held: np.ndarray, holds: np.ndarray, place: np.ndarray, atom: int, here: int, core: int) -> None:
     holds[here] -= 1
     last = held[here, holds[here]]
@@ -123,7 +123,7 @@ def _relist(held: np.ndarray, holds: np.ndarray, place: np.ndarray, atom: int, h
     holds[core] += 1
 
 
-@compiled
+@lean
 def _neighbour(g: Graph, s: State, atom: int, projections: int, cores: int, random: np.ndarray) -> int:
     """A core that something of the atom is in touch with; now and then any."""
     kind = _below(random, 16)
@@ -144,7 +144,7 @@ def _neighbour(g: Graph, s: State, atom: int, projections: int, cores: int, rand
     return _below(random, cores)
 
 
-@compiled
+@lean
 def _next(seed: np.ndarray) -> np.uint64:
     """The next number of splitmix64 (Steele et al., OOPSLA 2014)."""
     seed[0] += np.uint64(0x9E3779B97F4A7C15)
@@ -154,12 +154,12 @@ def _next(seed: np.ndarray) -> np.uint64:
     return z ^ (z >> np.uint64(31))
 
 
-@compiled
+@lean
 def _below(seed: np.ndarray, n: int) -> int:
     return np.int64(_next(seed) % np.uint64(n))  # type: ignore[return-value]
 
 
-@compiled
+@lean
 def _uniform(seed: np.ndarray) -> float:
     """In (0, 1]."""
     return (float(_next(seed) >> np.uint64(11)) + 1.0) / 9007199254740992.0

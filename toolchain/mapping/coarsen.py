@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import sparse
 
-from snnc.mapping.jit import compiled
+from snnc.jit import lean
 from snnc.mapping.problem import Graph, Problem
 
 # An atom looks at so many of its sources, and of each at so many targets: hubs say nothing, and cost the most.
@@ -65,7 +65,7 @@ def cluster(problem: Problem, largest: np.ndarray, seed: int) -> np.ndarray:
     return rank[inverse.reshape(-1)]
 
 
-@compiled
+@lean
 def _cluster(
     g: Graph,
     target_ptr: np.ndarray,
@@ -112,7 +112,7 @@ def _cluster(
             size[best] += size[atom]
 
 
-@compiled
+@lean
 def _senders(
     g: Graph,
     target_ptr: np.ndarray,

@@ -17,7 +17,7 @@ import numpy as np
 from scipy import sparse
 
 from snnc import ops
-from snnc.mapping.jit import compiled
+from snnc.jit import lean
 from snnc.network import Network
 from snnc.resources import FORMATS, axon_bits, dense_bits, distinct_lists, other_bits, parameter_groups, weight_bits
 from snnc.target import Synapse, Target
@@ -123,7 +123,7 @@ class Problem:
         return np.where(atom_of >= 0, core[atom_of], -1).astype(np.int32)
 
 
-@compiled
+@lean
 def _row_synapses(g: Graph, weight: np.ndarray, total: np.ndarray) -> None:
     """See :meth:`Problem.row_synapses`."""
     for row in range(len(total)):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from snnc.mapping.jit import compiled
+from snnc.jit import lean
 from snnc.mapping.problem import Graph, Limits, Problem
 from snnc.mapping.state import (
     BITS,
@@ -37,7 +37,7 @@ _TRIES = 3
 _SURE = 0.9
 
 
-@compiled
+@lean
 def fill(g: Graph, lim: Limits, s: State, order: np.ndarray, first: int) -> int:
     """Put the atoms of `order` on cores first, first + 1, ...: the next core when one is full. Returns the last.
 
@@ -59,7 +59,7 @@ def fill(g: Graph, lim: Limits, s: State, order: np.ndarray, first: int) -> int:
     return core
 
 
-@compiled
+@lean
 def assign(g: Graph, lim: Limits, s: State, core: np.ndarray) -> None:
     """Put every atom on the core given for it, whatever the limits."""
     for atom in range(len(core)):
@@ -101,7 +101,7 @@ def spread(problem: Problem, state: State, order: np.ndarray, penalty: float) ->
     return int(_spread(problem.graph, problem.limits, state, order, penalty, nothing_met(len(state.over))))
 
 
-@compiled
+@lean
 def _greedy(g: Graph, lim: Limits, s: State, order: np.ndarray, penalty: float, met: Met) -> int:
     visit, moved, alike = 0, 0, len(s.price) == 0
     for atom in order:
@@ -125,7 +125,7 @@ def _greedy(g: Graph, lim: Limits, s: State, order: np.ndarray, penalty: float, 
     return moved
 
 
-@compiled
+@lean
 def _spread(g: Graph, lim: Limits, s: State, order: np.ndarray, penalty: float, met: Met) -> int:
     visit, moved = 0, 0
     for atom in order:
@@ -152,7 +152,7 @@ def _spread(g: Graph, lim: Limits, s: State, order: np.ndarray, penalty: float, 
     return moved
 
 
-@compiled
+@lean
 def may_gain(g: Graph, s: State, atom: int) -> bool:
     """Whether any move of an atom can save something, where the price between any two cores is 1.
 
@@ -182,7 +182,7 @@ def may_gain(g: Graph, s: State, atom: int) -> bool:
     return False
 
 
-@compiled
+@lean
 def meet(g: Graph, s: State, atom: int, visit: int, met: Met) -> tuple[int, int, float]:
     """Meet all cores that have something of an atom's sources and targets: all that :func:`saving` needs, in one pass.
 
@@ -237,7 +237,7 @@ def meet(g: Graph, s: State, atom: int, visit: int, met: Met) -> tuple[int, int,
     return visit, found, base
 
 
-@compiled
+@lean
 def _list(core: int, visit: int, met: Met, found: int) -> int:
     """Note that a core is met; how many are listed then."""
     if met.seen[core] < 0:
@@ -247,7 +247,7 @@ def _list(core: int, visit: int, met: Met, found: int) -> int:
     return found
 
 
-@compiled
+@lean
 def saving(s: State, met: Met, found: int, base: float, core: int) -> float:
     """Cost that a move of the atom that has met cores to one of them would save: :func:`snnc.mapping.state.gain`."""
     if len(s.price) == 0:
@@ -259,7 +259,7 @@ def saving(s: State, met: Met, found: int, base: float, core: int) -> float:
     return saved
 
 
-@compiled
+@lean
 def _bits(g: Graph, lim: Limits, atom: int) -> float:
     """About the least memory that an atom takes of a core: its synapses in lists that others have begun.
 
@@ -276,7 +276,7 @@ def _bits(g: Graph, lim: Limits, atom: int) -> float:
     return total
 
 
-@compiled
+@lean
 def _most(g: Graph, lim: Limits, s: State, atom: int, bits: float, met: Met, found: int, full: bool) -> int:
     """The listed core that attracts an atom most among those with room, or -1. full: overloaded ones, too."""
     size, here = g.member_ptr[atom + 1] - g.member_ptr[atom], s.core[atom]
@@ -291,7 +291,7 @@ def _most(g: Graph, lim: Limits, s: State, atom: int, bits: float, met: Met, fou
     return best
 
 
-@compiled
+@lean
 def _emptiest(lim: Limits, s: State) -> int:
     """The core with the least of its tightest resource in use."""
     best, least = 0, np.inf
@@ -304,7 +304,7 @@ def _emptiest(lim: Limits, s: State) -> int:
     return best
 
 
-@compiled
+@lean
 def _forget(met: Met, found: int) -> None:
     for k in range(found):
         core = met.listed[k]
@@ -312,7 +312,7 @@ def _forget(met: Met, found: int) -> None:
         met.sends[core], met.there[core], met.reached[core] = 0.0, 0.0, 0.0
 
 
-@compiled
+@lean
 def _try(g: Graph, lim: Limits, s: State, atom: int, core: int, penalty: float, stuck: bool) -> bool:
     """Move an atom; back again where that lowers nothing.
 
@@ -327,7 +327,7 @@ def _try(g: Graph, lim: Limits, s: State, atom: int, core: int, penalty: float, 
     return False
 
 
-@compiled
+@lean
 def follow(g: Graph, lim: Limits, s: State, core: np.ndarray) -> None:
     """Move every atom that is elsewhere to the core given for it."""
     for atom in range(len(core)):

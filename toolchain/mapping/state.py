@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from snnc.mapping.jit import compiled
+from snnc.jit import lean
 from snnc.mapping.problem import PLAIN, Graph, Limits, Problem
 
 NEURONS, IN_AXONS, OUT_AXONS, BITS, GROUPS, LOAD = range(6)
@@ -95,7 +95,7 @@ def empty(problem: Problem, cores: int, price: np.ndarray | None = None) -> Stat
     )
 
 
-@compiled
+@lean
 def _mark(s: State, core: int) -> None:
     if not s.is_marked[core]:
         s.is_marked[core] = True
@@ -103,13 +103,13 @@ def _mark(s: State, core: int) -> None:
         s.mark[0] += 1
 
 
-@compiled
+@lean
 def at(s: State, source: int, number: int) -> int:
     """Where a slot of a source lies in key and fan; they are numbered from 0."""
     return s.near[source] + number if number < _NEAR else s.far[source] + number
 
 
-@compiled
+@lean
 def slot(s: State, source: int, key: int) -> int:
     """Slot of a source for a (core, projection), or -1."""
     for j in range(s.reach_len[source]):
@@ -119,7 +119,7 @@ def slot(s: State, source: int, key: int) -> int:
     return -1
 
 
-@compiled
+@lean
 def reaches(s: State, source: int, core: int, projections: int) -> bool:
     """Whether a source has synapses in a core."""
     low = core * projections
@@ -129,7 +129,7 @@ def reaches(s: State, source: int, core: int, projections: int) -> bool:
     return False
 
 
-@compiled
+@lean
 def price(s: State, home: int, core: int) -> float:
     """Of a spike from a core, or from nowhere, to another."""
     if home < 0:
@@ -139,7 +139,7 @@ def price(s: State, home: int, core: int) -> float:
     return s.price[home, core]
 
 
-@compiled
+@lean
 def _paid(s: State, source: int, home: int, projections: int) -> float:
     """What a spike of a source costs if that is in core `home`."""
     total = 0.0
@@ -155,7 +155,7 @@ def _paid(s: State, source: int, home: int, projections: int) -> float:
     return total
 
 
-@compiled
+@lean
 def put(g: Graph, lim: Limits, s: State, atom: int, core: int) -> None:
     """Bring an atom that is nowhere to a core."""
     projections = len(g.population_of)
@@ -191,7 +191,7 @@ def put(g: Graph, lim: Limits, s: State, atom: int, core: int) -> None:
     _hold(g, s, atom, core, 1)
 
 
-@compiled
+@lean
 def take(g: Graph, lim: Limits, s: State, atom: int) -> None:
     """Take an atom away from its core."""
     projections, core = len(g.population_of), s.core[atom]
@@ -226,7 +226,7 @@ def take(g: Graph, lim: Limits, s: State, atom: int) -> None:
     _hold(g, s, atom, core, -1)
 
 
-@compiled
+@lean
 def _reach(g: Graph, s: State, source: int, core: int, sign: int) -> None:
     """A source begins (1) or ceases (-1) to have synapses in a core."""
     s.used[core, IN_AXONS] += sign
@@ -238,7 +238,7 @@ def _reach(g: Graph, s: State, source: int, core: int, sign: int) -> None:
     s.total[COST] += sign * g.rate[source] * price(s, home, core)
 
 
-@compiled
+@lean
 def _hold(g: Graph, s: State, atom: int, core: int, sign: int) -> None:
     """The neurons of an atom come to a core (1) or leave it (-1)."""
     size = g.member_ptr[atom + 1] - g.member_ptr[atom]
@@ -253,7 +253,7 @@ def _hold(g: Graph, s: State, atom: int, core: int, sign: int) -> None:
     _mark(s, core)
 
 
-@compiled
+@lean
 def settle(g: Graph, lim: Limits, s: State) -> None:
     """Bring memory and overload up to date, after one or more put and take."""
     for k in range(s.mark[0]):
@@ -269,7 +269,7 @@ def settle(g: Graph, lim: Limits, s: State) -> None:
     s.mark[0] = 0
 
 
-@compiled
+@lean
 def _memory(g: Graph, lim: Limits, s: State, core: int) -> int:
     """Bits of synapses in a core: for each projection those of the smallest format."""
     index, total = lim.column[min(int(s.used[core, NEURONS]), len(lim.column) - 1)], 0
@@ -290,7 +290,7 @@ def _memory(g: Graph, lim: Limits, s: State, core: int) -> int:
     return total
 
 
-@compiled
+@lean
 def move(g: Graph, lim: Limits, s: State, atom: int, core: int) -> None:
     """Move an atom to another core."""
     take(g, lim, s, atom)
@@ -298,7 +298,7 @@ def move(g: Graph, lim: Limits, s: State, atom: int, core: int) -> None:
     settle(g, lim, s)
 
 
-@compiled
+@lean
 def gain(g: Graph, s: State, atom: int, core: int) -> float:
     """Cost that a move to another core would save.
 

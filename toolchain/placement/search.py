@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from snnc.mapping.jit import compiled
+from snnc.jit import lean
 
 # Sums of flow times distance stay below this.
 LARGEST = 2.0**58
@@ -115,7 +115,7 @@ class Search:
             _anneal(self.state, self.first_slot, self.per_tile, proposals, hot * scale, cold * scale, seed)
 
 
-@compiled
+@lean
 def _fill(s: State) -> None:
     for a in range(len(s.x)):
         for k in range(s.indptr[a], s.indptr[a + 1]):
@@ -126,7 +126,7 @@ def _fill(s: State) -> None:
                 s.costs_y[a, r] += weight * s.steps_y[r, s.y[b]]
 
 
-@compiled
+@lean
 def _put(s: State, a: int, slot: int) -> None:
     """Put core `a` into a slot, whatever is there, and tell its neighbours."""
     old_x, old_y, new_x, new_y = s.x[a], s.y[a], s.slot_x[slot], s.slot_y[slot]
@@ -141,7 +141,7 @@ def _put(s: State, a: int, slot: int) -> None:
     s.x[a], s.y[a], s.slot_of[a], s.core_in[slot] = new_x, new_y, slot, a
 
 
-@compiled
+@lean
 def _exchange(s: State, a: int, slot: int) -> None:
     """Move core `a` to a slot; who is there comes to its own."""
     b, old = s.core_in[slot], s.slot_of[a]
@@ -151,7 +151,7 @@ def _exchange(s: State, a: int, slot: int) -> None:
         _put(s, b, old)
 
 
-@compiled
+@lean
 def _gain(s: State, a: int, slot: int) -> int:
     """Change of cost by :func:`_exchange`, as if the two had no flow between them: that makes it only larger."""
     x, y, to_x, to_y = s.x[a], s.y[a], s.slot_x[slot], s.slot_y[slot]
@@ -162,13 +162,13 @@ def _gain(s: State, a: int, slot: int) -> int:
     return change
 
 
-@compiled
+@lean
 def _mutual(s: State, a: int, slot: int, flow: int) -> int:
     """What is to be added to :func:`_gain` for the flow between the two, who stay as far apart as they are."""
     return 2 * flow * (s.steps_x[s.x[a], s.slot_x[slot]] + s.steps_y[s.y[a], s.slot_y[slot]])
 
 
-@compiled
+@lean
 def _flow(s: State, a: int, b: int) -> int:
     low, high = s.indptr[a], s.indptr[a + 1]
     while low < high:
@@ -180,7 +180,7 @@ def _flow(s: State, a: int, b: int) -> int:
     return int(s.weights[low]) if low < s.indptr[a + 1] and s.indices[low] == b else 0
 
 
-@compiled
+@lean
 def _descend(s: State, flow: np.ndarray) -> None:
     """flow: room for that of one core to all others, zero."""
     gained = True
@@ -205,7 +205,7 @@ def _descend(s: State, flow: np.ndarray) -> None:
                 gained = True
 
 
-@compiled
+@lean
 def _next(state: np.uint64) -> np.uint64:
     """The next random number of 64 bits (xorshift)."""
     state ^= state << np.uint64(13)
@@ -213,12 +213,12 @@ def _next(state: np.uint64) -> np.uint64:
     return state ^ (state << np.uint64(17))
 
 
-@compiled
+@lean
 def _below(state: np.uint64, limit: int) -> int:
     return np.int64((state >> np.uint64(33)) % np.uint64(limit))  # type: ignore[return-value]
 
 
-@compiled
+@lean
 def _anneal(
     s: State, first_slot: np.ndarray, per_tile: int, proposals: int, hot: float, cold: float, seed: int
 ) -> float:

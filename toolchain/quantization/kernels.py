@@ -5,23 +5,13 @@ The arithmetic is that of :mod:`snnc.simulator.reference`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
-import numba
 import numpy as np
 
+from snnc.jit import compiled
 from snnc.simulator.reference import DECAY, RANGE, UNIT
 
-F = TypeVar("F", bound=Callable[..., Any])
 
-
-def _compiled(function: F) -> F:
-    """njit with its types kept; error_model: no divisor here can be zero."""
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
-
-
-@_compiled
+@compiled
 def _cost(
     drive: np.ndarray, change: int, arrived: np.ndarray, wanted: np.ndarray, params: np.ndarray, near: float
 ) -> float:
@@ -51,7 +41,7 @@ def _cost(
     return total + abs(off)
 
 
-@_compiled
+@compiled
 def descend(
     mantissas: np.ndarray,
     weights: np.ndarray,

@@ -6,20 +6,17 @@ then all neurons of a population are updated in one vector loop. What the hardwa
 counted is added per spike (through the cores that a spike reaches) and per neuron, never per
 synapse.
 
-Only this module and :mod:`snnc.simulator.prefetch` import numba, on the first simulation. Samples
-are independent, so the engine runs blocks of them on its own threads (the kernel holds no
-lock): half the compile time of a kernel that is parallel itself, no thread pool of numba's that
-a fork would break, and results that cannot depend on the number of threads.
+Numba is imported with this module, on the first simulation. Samples are independent, so the
+engine runs blocks of them on its own threads (the kernel holds no lock): half the compile time of
+a kernel that is parallel itself, no thread pool of numba's that a fork would break, and results
+that cannot depend on the number of threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
-import numba
 import numpy as np
 
+from snnc.jit import compiled
 from snnc.simulator.fans import FIRST, PHASE_X, PHASE_Y, PLAIN, SHIFT_X, SHIFT_Y, START, STOP
 from snnc.simulator.prefetch import prefetch
 from snnc.simulator.reference import DECAY, RANGE, UNIT
@@ -39,23 +36,13 @@ from snnc.simulator.tables import (
     WIDTH,
 )
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 LOW = (1 << DECAY) - 1
 
 # Packed words in a line of cache.
 LINE = 16
 
 
-def _compiled(function: F) -> F:
-    """njit with its types kept; compiled once per machine, then read from the cache.
-
-    error_model: division without the test for zero that Python asks for; no divisor here can be zero.
-    """
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
-
-
-@_compiled
+@compiled
 def _add_plain(a: np.ndarray, first: int, weights: np.ndarray, start: int, stop: int) -> None:
     """Add weights[start:stop] to a[first:].
 
@@ -67,7 +54,7 @@ def _add_plain(a: np.ndarray, first: int, weights: np.ndarray, start: int, stop:
         a[to + k] += weights[origin + k]
 
 
-@_compiled
+@compiled
 def _add_packed(a: np.ndarray, first: int, words: np.ndarray, start: int, stop: int) -> None:
     """Add the weights in words[start:stop] to their targets in a[first:]."""
     to = np.uint64(first)
@@ -76,7 +63,7 @@ def _add_packed(a: np.ndarray, first: int, words: np.ndarray, start: int, stop: 
         a[to + (word >> 16)] += np.int16(word)
 
 
-@_compiled
+@compiled
 def _add_packed_and_fetch(a: np.ndarray, first: int, words: np.ndarray, start: int, stop: int, ahead: int) -> None:
     """As :func:`_add_packed`; for each of its lines, fetch a line of `words` from `ahead` on."""
     to = np.uint64(first)
@@ -92,7 +79,7 @@ def _add_packed_and_fetch(a: np.ndarray, first: int, words: np.ndarray, start: i
     _add_packed(a, first, words, start + lines * LINE, stop)
 
 
-@_compiled
+@compiled
 def _deliver_linear(
     a: np.ndarray,
     low: int,
@@ -115,7 +102,7 @@ def _deliver_linear(
             _add_packed_and_fetch(a, first, packed, start, stop, ahead)
 
 
-@_compiled
+@compiled
 def _deliver_graded(
     a: np.ndarray,
     low: int,
@@ -137,7 +124,7 @@ def _deliver_graded(
                 a[first + (packed[k] >> 16)] += value * np.int16(packed[k])
 
 
-@_compiled
+@compiled
 def _deliver_conv(
     a: np.ndarray,
     low: int,
@@ -173,7 +160,7 @@ def _deliver_conv(
                     _add_packed(a, first, packed, fans[f, START], fans[f, STOP])
 
 
-@_compiled
+@compiled
 def _update(
     a: np.ndarray,
     u: np.ndarray,
@@ -214,7 +201,7 @@ def _update(
     return active
 
 
-@_compiled
+@compiled
 def _collect(fired: np.ndarray, events: np.ndarray) -> int:
     """Indices of the non-zero entries; returns how many. Without branches: nothing to mispredict."""
     found = 0
@@ -224,7 +211,7 @@ def _collect(fired: np.ndarray, events: np.ndarray) -> int:
     return found
 
 
-@_compiled
+@compiled
 def run(
     spikes: np.ndarray,
     feed: int,

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
-import numba
 import numpy as np
 
-F = TypeVar("F", bound=Callable[..., Any])
+from snnc.jit import compiled
 
 
-def _compiled(function: F) -> F:
-    """njit with its types kept; no reassociation of sums, so that results are those of the source order."""
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
-
-
-@_compiled
+@compiled
 def spread(x: np.ndarray, indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, y: np.ndarray) -> None:
     """y += x W^T for W^T as CSR by source. x: (rows, inputs), uint8 or float64. y: float64 (rows, outputs)."""
     for row in range(x.shape[0]):
@@ -27,7 +18,7 @@ def spread(x: np.ndarray, indptr: np.ndarray, indices: np.ndarray, data: np.ndar
                     y[row, indices[k]] += value * data[k]
 
 
-@_compiled
+@compiled
 def spread_conv(x: np.ndarray, weight: np.ndarray, geometry: np.ndarray, y: np.ndarray) -> None:
     """y += the convolution of x.
 
