@@ -31,9 +31,10 @@ def test_the_agenda_hands_out_the_earliest_edge(asked: list[tuple[str, int, int]
             due[unit] = min(edge, due.get(unit, edge))
         elif due:
             first = min(due, key=lambda u: (due[u], u))
-            assert agenda.earliest(real) == (due.pop(first), first)
+            assert agenda.earliest(real, due[first])[0] == agenda.NEVER
+            assert agenda.earliest(real, agenda.NEVER) == (due.pop(first), first)
         else:
-            assert agenda.earliest(real)[0] == agenda.NEVER
+            assert agenda.earliest(real, agenda.NEVER)[0] == agenda.NEVER
 
 
 @several

@@ -51,14 +51,16 @@ def wake(a: Agenda, unit: int, edge: int) -> None:
 
 
 @lean
-def earliest(a: Agenda) -> tuple[int, int]:
-    """The edge that comes next, NEVER if there is none, and the unit that wakes; it then waits for nothing."""
+def earliest(a: Agenda, end: int) -> tuple[int, int]:
+    """The edge that comes next, NEVER if none does before `end`, and the unit that wakes; it then waits for nothing."""
     units = len(a.due)
     while a.size[0] > 0:
-        entry = a.heap[0]
+        edge, unit = a.heap[0] // units, a.heap[0] % units
+        waits = a.due[unit] == edge
+        if waits and edge >= end:
+            break
         _drop(a)
-        edge, unit = entry // units, entry % units
-        if a.due[unit] == edge:
+        if waits:
             a.due[unit] = NEVER
             return edge, unit
     return NEVER, 0

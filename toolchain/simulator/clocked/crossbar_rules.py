@@ -69,10 +69,8 @@ def clock(c: Core, s: State, end: int) -> bool:
         # A visit notes a spike of each neuron at most.
         if crowded(s.acknowledged) or crowded(s.spikes, len(c.leak)):
             return False
-        edge, unit = earliest(s.agenda)
-        if edge >= end:
-            if edge != NEVER:
-                schedule(s.agenda, unit, edge)
+        edge, unit = earliest(s.agenda, end)
+        if edge == NEVER:
             return True
         if unit == HOST:
             s.now[REQUEST] = edge // 2

@@ -119,10 +119,8 @@ def clock(c: Chip, s: State, end: int) -> bool:
     while True:
         if _crowded(s):
             return False
-        edge, unit = earliest(s.agenda)
-        if edge >= end:
-            if edge != NEVER:
-                schedule(s.agenda, unit, edge)
+        edge, unit = earliest(s.agenda, end)
+        if edge == NEVER:
             return True
         if unit == TICK:
             _tick(c, s, edge)
