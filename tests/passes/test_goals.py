@@ -139,6 +139,37 @@ def test_a_core_gets_rid_of_axons_that_its_neurons_share() -> None:
     assert s.over.sum() == 0
 
 
+def test_a_core_gets_rid_of_lists_that_end_on_whole_words() -> None:
+    """No neuron alone makes a list of twelve synapses a word shorter: half of them have to leave."""
+    network = join("lists", [(10,), (12,)], [ops.Linear(ops.canonical(np.full((12, 10), 100, np.int16)))])
+    task = problem.build(network, np.full(22, 0.1), chip(synapse_bits=1000), {})
+    together = np.where(np.arange(task.atoms) < 10, 0, 1)  # all sources on a core of their own, the rest on another
+    s = refinement.placed(task, together, 3)
+    assert s.used[1, state.BITS] > 1000
+    order, penalty = np.arange(task.atoms), refinement.penalty_of(task, s)
+    assert not any(search._try(task.graph, task.limits, s, atom, 2, penalty, False) for atom in range(10, 22))
+    search.spread(task, s, order, penalty)
+    assert s.over.sum() == 0
+
+
+def test_layer_order_is_improved_where_no_other_search_keeps_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on a few more cores than it takes; with few cores asked for, on no more."""
+
+    def as_if(_: multilevel.Ladder, start: refinement.Found | None, cores: int, seed: int, *rest: Any) -> Any:
+        over = float(start is None and cores <= base.cores)
+        return refinement.Found(base.core, cores, 1.0 + cores if start is None else 50.0, over, str(start is None))
+
+    network, rates = random_network(5, (40, 40), 0.2)
+    task = problem.build(network, rates, chip(neurons=8, in_axons=16), {})
+    base = portfolio.layer_order(task, 64)
+    assert base.cores > 10  # as many as neurons alone would take
+    monkeypatch.setattr(portfolio, "multilevel", as_if)
+    for few, cores in ((False, int(1.1 * base.cores)), (True, base.cores)):
+        chosen, found = portfolio.best_mapping(task, 64, how="auto", cores=None, seed=0, few=few)
+        assert (chosen.cores, chosen.over) == (cores, 0.0)
+        assert any(f.method == "False" for f in found)
+
+
 def test_small_neurons_make_room_for_a_tile() -> None:
     """No core has room for a second tile, and yet there is enough on all of them together."""
     sources = ops.Linear(ops.canonical(np.ones((40, 40), np.int16)))

@@ -113,9 +113,10 @@ def best_mapping(
         sorted_ = layer_order(spread, most, by_parameters=True)
         found.append(sorted_)
         start = min(base, sorted_, key=lambda f: (f.over, f.cores))
-    found += _fewest(spread, start, _core_counts(spread, start, cores, most), how, seed, few)
-    if how == "auto" and all(f.over > 0 for f in found[1:]) and start.cores <= most:
-        found.append(multilevel(Ladder.of(spread, start.cores, seed), start, start.cores, seed))
+    searched = _fewest(spread, start, _core_counts(spread, start, cores, most), how, seed, few)
+    if how == "auto" and all(f.over > 0 for f in searched) and start.cores <= most:
+        searched += _rescued(spread, start, most, seed, few)
+    found += searched
     fewest = min((f.cores for f in found if f.over <= 0), default=base.cores)
     if spread.atoms <= _TINY and fewest <= most:
         with ThreadPoolExecutor(2) as pool:
@@ -161,6 +162,17 @@ def _fewest(problem: Problem, start: Found, counts: list[int], how: str, seed: i
                 last.append(pool.submit(multilevel, whole, None, roomy, seed, dense=True))
         found += [each.result() for each in last]
     return found
+
+
+def _rescued(problem: Problem, start: Found, most: int, seed: int, few: bool) -> list[Found]:
+    """Mappings where none keeps the limits on as few cores as layer order: it improved, and others on a few more."""
+    ladder = Ladder.of(problem, start.cores, seed)
+    searches = [partial(multilevel, ladder, start, start.cores, seed)]
+    roomy = min(int(start.cores * _WHOLE_ROOM), most)
+    if roomy > start.cores and not few:
+        searches.append(partial(multilevel, ladder, None, roomy, seed))
+    with ThreadPoolExecutor(2) as pool:
+        return [each.result() for each in [pool.submit(search) for search in searches]]
 
 
 def _tries(counts: list[int], found: list[Found]) -> list[int]:

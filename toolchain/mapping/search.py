@@ -132,8 +132,10 @@ def _spread(g: Graph, lim: Limits, s: State, order: np.ndarray, penalty: float, 
         here = s.core[atom]
         if s.over[here] <= 0:
             continue
-        # Of too many axons no atom may save one alone, since others share them all: once these leave as well, it does.
-        stuck = s.used[here, IN_AXONS] > lim.most[IN_AXONS] and g.row_ptr[atom + 1] > g.row_ptr[atom]
+        # Of too many axons no atom may save one alone, since others share them all, and of too much memory none, since
+        # lists end on whole words: once others leave as well, it does.
+        stuck = s.used[here, IN_AXONS] > lim.most[IN_AXONS] or s.used[here, BITS] > lim.most[BITS]
+        stuck = stuck and g.row_ptr[atom + 1] > g.row_ptr[atom]
         visit, found, _ = meet(g, s, atom, visit, met)
         bits, done = _bits(g, lim, atom), False
         for _ in range(_TRIES):
