@@ -284,6 +284,33 @@ def test_single_neurons_of_a_channel_stay_with_it() -> None:
     assert not trim(network).kept
 
 
+def test_single_neurons_go_once_the_convolution_that_kept_them_is_gone() -> None:
+    """Nothing reads what the convolution leads to; of the channel before it one neuron is read elsewhere."""
+    into = Linear(canonical(np.full((8, 4), 50, np.int16)))
+    kernel = Conv2d(np.full((3, 2, 1, 1), 50, np.int16))
+    reads = Linear(canonical(np.eye(1, 8, 1, dtype=np.int16) * 50))
+    network = Network(
+        (
+            Population("in", (4,), "input"),
+            population("a", (2, 2, 2)),
+            population("b", (3, 2, 2)),
+            population("out", (1,)),
+        ),
+        (
+            Projection("p0", "in", "a", (into,)),
+            Projection("p1", "a", "b", (kernel,)),
+            Projection("p2", "a", "out", (reads,)),
+        ),
+        ("out",),
+        1e-3,
+    )
+    found = trim(network)
+    assert [p.name for p in found.network.populations] == ["in", "a", "out"]
+    assert {name: places.tolist() for name, places in found.kept.items()} == {"a": [1], "b": []}
+    assert (found.silent, found.unread) == ({"a": 0, "b": 0}, {"a": 7, "b": 12})
+    assert found.synapses == 7 * 4 + 24
+
+
 def test_whole_groups_of_a_convolution() -> None:
     """Depthwise: a channel goes with the one it feeds. In groups of two both channels of both sides must be dead."""
     first, second = kernels((4, 2), (4, 4), groups=(1, 4))

@@ -98,6 +98,29 @@ def runs(places: np.ndarray) -> list[list[int]]:
 
 def trim(network: Network) -> Trimmed:
     """The same network without dead neurons; `network` is lowered, of floats or of integers."""
+    found = more = _trimmed(network)
+    while more.kept or more.synapses:  # a convolution that is gone may free single neurons of what it led from
+        more = _trimmed(found.network)
+        found = _both(found, more)
+    return found
+
+
+def _both(first: Trimmed, then: Trimmed) -> Trimmed:
+    """What two looks, one after the other, have found."""
+    kept = dict(first.kept)
+    for name, places in then.kept.items():
+        kept[name] = first.kept[name][places] if name in first.kept else places
+    return Trimmed(
+        then.network,
+        kept,
+        {name: first.silent.get(name, 0) + then.silent.get(name, 0) for name in kept},
+        {name: first.unread.get(name, 0) + then.unread.get(name, 0) for name in kept},
+        first.synapses + then.synapses,
+    )
+
+
+def _trimmed(network: Network) -> Trimmed:
+    """What one look finds."""
     alive = _alive(network)
     keep = _needed(network, alive)
     trimmed = _cut(network, alive, keep)
