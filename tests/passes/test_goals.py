@@ -70,7 +70,7 @@ def test_the_fewest_cores_that_work_are_found_in_few_tries(fewest: int, monkeypa
     network, rates = random_network(5, (4, 4), 1)
     task = problem.build(network, rates, chip(), {})
     start = refinement.Found(np.zeros(task.atoms, np.int64), 90, 1.0, 0.0, "layer order")
-    found = portfolio._fewest(task, start, list(range(20, 81)), "auto", 0, True)
+    found = portfolio._fewest(multilevel.Ladder.of(task, 20, 0), start, list(range(20, 81)), "auto", 0, True)
     assert [f.cores for f in found] == tried
     assert min((f.cores for f in found if f.over == 0), default=81) == fewest
     assert len(tried) <= 16

@@ -154,6 +154,8 @@ def test_a_loop_that_never_comes_to_rest_is_told() -> None:
     [
         ({"weights": np.full((8, 8), 8)}, "weights has 8"),
         ({"leak": np.full(8, -1)}, "leak has -1"),
+        ({"leak": np.full(8, 128)}, "leak has 128"),
+        ({"threshold": np.full(8, 4096)}, "threshold has 4096"),
         ({"threshold": np.zeros(7, np.int64)}, "threshold has the shape"),
         ({"potential": np.full(8, 2048)}, "potential has 2048"),
         ({"potential": np.zeros(8)}, "whole numbers"),
@@ -223,6 +225,14 @@ def test_a_pass_visits_all_axons_of_all_neurons() -> None:
     assert run.passes[:8].tolist() == [[10 + period - 1, core] for core in range(8)]
     assert len(run.passes) == 16
     assert run.refused.tolist() == [[10 + 2 * period - 1, core] for core in range(8)]
+
+
+def test_a_tick_may_be_refused_by_more_cores_than_a_log_has_spare() -> None:
+    """143 cores refuse at once when 92 rows of the log are free."""
+    run = grid.run(mesh(12, 12, neurons=8), np.arange(10, 60), NO_PACKETS, 60)
+    expected = np.array([[cycle, core] for cycle in range(11, 60) for core in range(143)])
+    assert len(expected) > 4096
+    assert np.array_equal(run.refused, expected)
 
 
 def test_a_spike_goes_where_its_neuron_says() -> None:

@@ -113,10 +113,12 @@ def best_mapping(
         sorted_ = layer_order(spread, most, by_parameters=True)
         found.append(sorted_)
         start = min(base, sorted_, key=lambda f: (f.over, f.cores))
-    searched = _fewest(spread, start, _core_counts(spread, start, cores, most), how, seed, few)
-    if how == "auto" and all(f.over > 0 for f in searched) and start.cores <= most:
-        searched += _rescued(spread, start, most, seed, few)
-    found += searched
+    if counts := _core_counts(spread, start, cores, most):
+        whole = Ladder.of(spread, counts[0], seed)
+        searched = _fewest(whole, start, counts, how, seed, few)
+        if how == "auto" and all(f.over > 0 for f in searched) and start.cores <= most:
+            searched += _rescued(whole, start, most, seed, few)
+        found += searched
     fewest = min((f.cores for f in found if f.over <= 0), default=base.cores)
     if spread.atoms <= _TINY and fewest <= most:
         with ThreadPoolExecutor(2) as pool:
@@ -133,17 +135,14 @@ def best_mapping(
     return chosen, found
 
 
-def _fewest(problem: Problem, start: Found, counts: list[int], how: str, seed: int, few: bool) -> list[Found]:
+def _fewest(whole: Ladder, start: Found, counts: list[int], how: str, seed: int, few: bool) -> list[Found]:
     """Mappings for the fewest of some numbers of cores that work out, and for those that were tried on the way.
 
     Numbers are tried two at a time, with little work. What is found in the end is improved with all of it; and unless
     `few` cores are asked for, a few more are tried: they may save much traffic where convolutions move in tiles, and
     take no long time where the problem is not large.
     """
-    found: list[Found] = []
-    if not counts:
-        return found
-    whole = Ladder.of(problem, counts[0], seed)
+    problem, found = whole.levels[0], list[Found]()
     with ThreadPoolExecutor(2) as pool:  # each is the same whatever the other does
         if counts == [start.cores]:  # layer order is a second start
             begins = [None, start] if how == "auto" else [None]
@@ -164,13 +163,12 @@ def _fewest(problem: Problem, start: Found, counts: list[int], how: str, seed: i
     return found
 
 
-def _rescued(problem: Problem, start: Found, most: int, seed: int, few: bool) -> list[Found]:
+def _rescued(whole: Ladder, start: Found, most: int, seed: int, few: bool) -> list[Found]:
     """Mappings where none keeps the limits on as few cores as layer order: it improved, and others on a few more."""
-    ladder = Ladder.of(problem, start.cores, seed)
-    searches = [partial(multilevel, ladder, start, start.cores, seed)]
+    searches = [partial(multilevel, whole, start, start.cores, seed)]
     roomy = min(int(start.cores * _WHOLE_ROOM), most)
     if roomy > start.cores and not few:
-        searches.append(partial(multilevel, ladder, None, roomy, seed))
+        searches.append(partial(multilevel, whole, None, roomy, seed))
     with ThreadPoolExecutor(2) as pool:
         return [each.result() for each in [pool.submit(search) for search in searches]]
 

@@ -14,8 +14,8 @@ from snnc.mapping import annealing, search, state
 from snnc.mapping.problem import Problem
 from snnc.mapping.state import BITS, COST, NEURONS, State
 
-# Rounds of greedy moves; fewer for large problems, but at least so many while limits are broken. A repair is given up
-# when a round leaves more than that of the overload.
+# Rounds of greedy moves; fewer where little work is allowed, but at least so many while limits are broken. A repair is
+# given up when a round leaves more than that of the overload.
 _ROUNDS, _LEAST_ROUNDS, _SLOW = 8, 3, 0.75
 # Atoms that take this share of a core are large; so many cores are tried for one.
 _LARGE, _TARGETS = 0.1, 3
@@ -116,13 +116,12 @@ def _make_room(problem: Problem, s: State, penalty: float) -> bool:
     No core may have room for a large atom, though all of them together have.
     """
     size = np.maximum(*shares(problem, dense=True))
-    helped = False
+    large, helped = size >= _LARGE, False
     for core in np.flatnonzero(s.over > 0):
         mine = np.flatnonzero(s.core == core)
         atom = mine[np.argmax(size[mine])]
-        if size[atom] < _LARGE or len(mine) < 2:
+        if not large[atom] or len(mine) < 2:
             continue
-        large = size >= _LARGE
         fixed = np.bincount(s.core[large], weights=size[large], minlength=len(s.over))
         full = s.used[:, [NEURONS, BITS]] / problem.limits.most[[NEURONS, BITS]]
         cost = np.where((fixed + size[atom] <= 1.0) & (s.over <= 0), full.max(axis=1), np.inf)

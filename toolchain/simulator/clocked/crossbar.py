@@ -42,9 +42,9 @@ class Crossbar:
         n = len(self.leak)
         if not 1 <= n <= rules.MOST:
             raise InputError(f"the crossbar has {n} neurons; 1 to {rules.MOST} have addresses")
-        for name in ("threshold", "potential", "disabled"):
-            expect(name, getattr(self, name), (n,))
-        expect("leak", self.leak, (n,), 0)
+        expect("disabled", self.disabled, (n,), 0, 1)
+        expect("leak", self.leak, (n,), 0, rules.MOST_LEAK)
+        expect("threshold", self.threshold, (n,), 0, rules.MOST_THRESHOLD)
         expect("weights", self.weights, (n, n), -8, 7)
         expect("potential", self.potential, (n,), rules.LOWEST, rules.HIGHEST)
         expect("last", np.array(self.last), (), 0, n - 1)

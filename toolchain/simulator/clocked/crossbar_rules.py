@@ -27,6 +27,8 @@ VISIT, TAKEN, HANDSHAKE, REST = 2, 1, 6, 4
 WORD = 8
 # Addresses of 8 bits.
 MOST = 256
+# Leaks of 7 bits, thresholds of 12.
+MOST_LEAK, MOST_THRESHOLD = (1 << 7) - 1, (1 << 12) - 1
 # Membranes saturate at numbers of 12 bits with sign.
 LOWEST, HIGHEST = -(1 << 11), (1 << 11) - 1
 # Kinds of events.

@@ -91,6 +91,8 @@ class Trace:
 
 
 UNFINISHED = -999
+# Cycles far beyond any run, whose edges still have numbers.
+LATEST = 1 << 40
 
 
 def run(grid: Grid, ticks: np.ndarray, packets: np.ndarray, end: int) -> Trace:
@@ -99,8 +101,8 @@ def run(grid: Grid, ticks: np.ndarray, packets: np.ndarray, end: int) -> Trace:
     ticks: ascending cycles at which the tick input is high. packets: int64 (packets, 2), cycle at which the host
     offers it to core 0 from the west, and the packet. Deterministic. InputError where they are not in order.
     """
-    expect("ticks", ticks, (len(ticks),), 0)
-    expect("packets", packets, (len(packets), 2), 0)
+    expect("ticks", ticks, (len(ticks),), 0, LATEST)
+    expect("packets", packets, (len(packets), 2), 0, LATEST)
     if np.any(np.diff(ticks) <= 0) or np.any(np.diff(packets[:, 0]) < 0):
         raise InputError("ticks and packets must be in the order of time")
     if len(packets) and packets[:, 1].max() >> (
@@ -116,7 +118,7 @@ def run(grid: Grid, ticks: np.ndarray, packets: np.ndarray, end: int) -> Trace:
             outputs=log.enlarged(state.outputs),
             reads=log.enlarged(state.reads),
             passes=log.enlarged(state.passes),
-            refused=log.enlarged(state.refused),
+            refused=log.enlarged(state.refused, len(state.doing)),
             ended=log.enlarged(state.ended),
         )
     rules.stop(chip, state, 2 * end)

@@ -51,9 +51,9 @@ REST, ASK, HOLD, SEND_ON = range(4)
 class Chip(NamedTuple):
     """What never changes. size: axons A, neurons N, bits of an axon's number, the port, cores C.
 
-    by_axon: int16 (C, A, N), what a spike adds. leak to packet: int64 (C, N), but subtract is
-    bool. westward: bool (C, N), to which local
-    queue spikes go. sources, outputs: int64 (merges, 3), queues; reader, writer: int64 (queues,), merges.
+    by_axon: int16 (C, A, N), what a spike adds. leak, positive, negative, reset, packet: int64 (C, N). subtract,
+    westward (the local queue that spikes go to): bool (C, N). sources, outputs: int64 (merges, 3), queues; reader,
+    writer: int64 (queues,), merges.
     """
 
     size: np.ndarray
@@ -76,7 +76,8 @@ class State(NamedTuple):
 
     Of cores: doing, (C,); slot, (C,), the current one; waiting: bool (C, 16, A), spikes by slot; base: (C,), cycle at
     which neuron 0 tested axon 0, later by all waits; at: (C,), first neuron whose potential is not up to date; drive:
-    (C, N), what the spikes of this pass add; potential: (C, N); spiking: (C,), the neuron that spikes next, N = none.
+    (C, N), what the spikes of this pass add; potential: (C, N); spiking: (C,), the neuron that spikes next, N = none;
+    erased: (C,), the cycle of the last erasure.
     Of merges: does, word (it holds), to (the queue it goes to): int64 (merges,). The rest is noted in logs.
     """
 
@@ -151,7 +152,7 @@ def _crowded(s: State) -> bool:
         or crowded(s.outputs)
         or crowded(s.reads)
         or crowded(s.passes)
-        or crowded(s.refused)
+        or crowded(s.refused, len(s.doing))  # a tick may be refused by all
         or crowded(s.ended)
     )
 
@@ -165,8 +166,7 @@ def _tick(c: Chip, s: State, edge: int) -> None:
         if core == c.size[3]:
             continue
         if s.doing[core] == ERASE and s.agenda.due[CORES + core] == edge:
-            s.waiting[core, s.slot[core]] = False
-            s.doing[core] = IDLE
+            _core(c, s, core, edge)
         if s.doing[core] == IDLE:
             s.doing[core] = BEGIN
             schedule(s.agenda, CORES + core, edge + 3)  # the falling edge of the next cycle
