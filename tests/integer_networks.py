@@ -20,6 +20,13 @@ def population(name: str, shape: Shape, **params: Any) -> Population:
     return Population(name, shape, "cuba_fixed", full)
 
 
+def adaptive(name: str, shape: Shape, **params: Any) -> Population:
+    """Neurons with a second compartment."""
+    values = {"u_decay": 4096, "v_decay": 0, "w_decay": 0, "threshold": 100, "bias": 0, "w_jump": 10} | params
+    full = {k: np.broadcast_to(np.asarray(v, np.int32), shape).copy() for k, v in values.items()}
+    return Population(name, shape, "alif_fixed", full)
+
+
 def read_out(name: str, shape: Shape, **params: Any) -> Population:
     """A population that never spikes."""
     return _read_out(population(name, shape, **params))
@@ -77,7 +84,9 @@ def networks(draw: st.DrawFn) -> Network:
 
 def _read_out(population: Population) -> Population:
     """The same without threshold: its membranes are read."""
-    params = {name: value for name, value in population.params.items() if name != "threshold"}
+    params = {
+        name: value for name, value in population.params.items() if name not in ("threshold", "w_decay", "w_jump")
+    }
     return Population(population.name, population.shape, "cuba_li_fixed", params)
 
 
@@ -112,7 +121,7 @@ def _random_population(draw: st.DrawFn, rng: np.random.Generator, name: str, sha
     decay = st.sampled_from([0, 1, 300, 4095, 4096])
     threshold = draw(st.sampled_from([0, limit, 10 * limit, (1 << 17) - 1]))
     bias = draw(st.sampled_from([0, limit // 3, 4095, 1 << 25]))
-    return population(
+    plain = population(
         name,
         shape,
         u_decay=rng.integers(0, 4097, shape) if draw(st.booleans()) else draw(decay),
@@ -120,6 +129,11 @@ def _random_population(draw: st.DrawFn, rng: np.random.Generator, name: str, sha
         threshold=rng.integers(0, threshold + 1, shape),
         bias=rng.integers(-bias, bias + 1, shape),
     )
+    if draw(st.integers(0, 3)):
+        return plain
+    jump = rng.integers(0, draw(st.sampled_from([1, limit, 1 << 17])) + 1, shape)
+    second = {"w_decay": rng.integers(0, 4097, shape), "w_jump": np.minimum(jump, (1 << 17) - 1)}
+    return adaptive(name, shape, **plain.params, **second)
 
 
 @st.composite

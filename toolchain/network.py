@@ -52,14 +52,18 @@ NEURONS: dict[str, tuple[str, ...]] = {
     "cuba_fixed": ("u_decay", "v_decay", "threshold", "bias"),
     # The same without threshold: it never spikes, and its membrane is read out.
     "cuba_li_fixed": ("u_decay", "v_decay", "bias"),
+    # The first one joined by a second compartment, which its spikes push down: a neuron that adapts.
+    "alif_fixed": ("u_decay", "v_decay", "w_decay", "threshold", "bias", "w_jump"),
 }
 ANALOGUE = ("sum", "i", "li", "cuba_li")
 """Float models that pass on real values instead of spikes."""
 
-INTEGER = ("cuba_fixed", "cuba_li_fixed")
-"""Integer models; the second is the read-out of the first."""
+INTEGER = ("cuba_fixed", "cuba_li_fixed", "alif_fixed")
+"""Integer models; the second is the read-out of the first, the third adapts."""
 
 READ_OUT = "cuba_li_fixed"
+
+ADAPTIVE = "alif_fixed"
 
 SPIKING = ("if", "lif", "cuba_lif")
 """Float models with a membrane that spikes."""
@@ -144,6 +148,11 @@ class Population:
     @property
     def size(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def compartments(self) -> int:
+        """What one of its neurons takes of a core, in the units in which cores hold neurons and update them."""
+        return 2 if self.neuron == ADAPTIVE else 1
 
 
 @dataclass(frozen=True, eq=False)

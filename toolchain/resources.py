@@ -34,6 +34,7 @@ FORMATS = ("dense", "sparse", "bitmap", "kernel")
 class Usage:
     """Use of each core, int64 (cores,), and of each axon.
 
+    neurons: compartments, of which an adaptive neuron takes two.
     neuron_groups: distinct sets of neuron parameters (biases are per neuron and do not count).
     formats: projection name -> int8 (cores,), index into FORMATS, -1 where it has no synapse.
     synapse_bits_of: projection name -> int64 (cores,).
@@ -186,11 +187,17 @@ def is_input(network: Network) -> np.ndarray:
     return np.concatenate([np.full(p.size, p.neuron == "input") for p in network.populations])
 
 
+def compartments(network: Network) -> np.ndarray:
+    """Compartments of each neuron, int64 (neurons,)."""
+    return np.repeat([p.compartments for p in network.populations], [p.size for p in network.populations])
+
+
 def usage(network: Network, core_of: np.ndarray, target: Target) -> Usage:
     """Resources of every core under the partition `core_of` (int32 (neurons,), inputs -1)."""
     cores = int(core_of.max()) + 1
     offsets = network.offsets
-    neurons = np.bincount(core_of[core_of >= 0], minlength=cores)
+    inside = core_of >= 0
+    neurons = np.bincount(core_of[inside], weights=compartments(network)[inside], minlength=cores).astype(np.int64)
     bits_of: dict[str, np.ndarray] = {}
     formats: dict[str, np.ndarray] = {}
     stored, effective = [], []
@@ -225,7 +232,7 @@ def usage(network: Network, core_of: np.ndarray, target: Target) -> Usage:
     leaving = np.repeat(core_of, np.diff(all_stored.indptr))
     groups = np.unique(np.stack([core_of, parameter_groups(network)], 1)[core_of >= 0], axis=0)
     return Usage(
-        neurons=neurons.astype(np.int64),
+        neurons=neurons,
         in_axons=np.bincount(all_stored.indices, minlength=cores).astype(np.int64),
         out_axons=np.bincount(leaving[leaving >= 0], minlength=cores).astype(np.int64),
         synapse_bits=sum(bits_of.values(), np.zeros(cores, np.int64)),

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from snnc.errors import Violation
-from snnc.network import ANALOGUE, INTEGER, READ_OUT, SPIKING, Network, Population, Projection
+from snnc.network import ADAPTIVE, ANALOGUE, INTEGER, READ_OUT, SPIKING, Network, Population, Projection
 from snnc.resources import Usage
 from snnc.target import Count, Target
 
@@ -76,6 +76,8 @@ def neuron_model(network: Network, target: Target) -> Iterator[Violation]:
         yield Violation("neuron", f"network '{network.name}'", "it has no neurons", "join input and output by neurons")
     for population in network.layers:
         if population.neuron in (*SPIKING, target.neuron.model) or _read_out(network, population, target):
+            continue
+        if population.neuron == ADAPTIVE and target.neuron.joins:
             continue
         what, fix = _NO_CHIP_HAS.get(population.neuron, ("is of another chip", f"use one of {', '.join(SPIKING)}"))
         yield Violation(
@@ -177,6 +179,7 @@ def integers(network: Network, target: Target) -> Iterator[Violation]:
             continue
         for name, low, high, field in (
             ("threshold", 0, 2**target.neuron.threshold_bits.value - 1, "threshold_bits"),
+            ("w_jump", 0, 2**target.neuron.threshold_bits.value - 1, "threshold_bits"),
             (
                 "bias",
                 -(2 ** (target.neuron.bias_bits.value - 1)),
@@ -199,20 +202,24 @@ def integers(network: Network, target: Target) -> Iterator[Violation]:
 
 def _integer_weights(projection: Projection, target: Target) -> Iterator[Violation]:
     weight = projection.op.weight
-    values = np.abs(np.asarray(weight.data if sparse.issparse(weight) else weight, np.int64)).ravel()
+    signs = np.asarray(weight.data if sparse.issparse(weight) else weight, np.int64).ravel()
+    values = np.abs(signs)
     largest, common = int(values.max(initial=0)), int(np.bitwise_or.reduce(values, initial=0))
     if not largest:
         return
-    # The mantissa has a sign and what is left without the zeros that all weights end in.
-    mantissa = (largest // (common & -common)).bit_length() + 1
-    allowed = max(target.synapse.weight_bits.value)
-    if mantissa > allowed or largest > target.synapse.weight_limit.value:
+    # The mantissa is what is left without the zeros that all weights end in, and a sign, unless all have the same.
+    signed = bool(np.any(signs > 0) and np.any(signs < 0))
+    mantissa = (largest // (common & -common)).bit_length() + signed
+    synapse = target.synapse
+    allowed = max(synapse.weight_bits.value)
+    limit = (synapse.weight_limit.value | (not signed)) << synapse.exponent_limit.value
+    if mantissa > allowed or largest > limit:
         yield Violation(
             "weights",
             f"projection '{projection.name}'",
-            f"its weights reach {largest} and need {mantissa} bits with sign; {target.name} holds {allowed} bits up to "
-            f"{target.synapse.weight_limit.value}",
-            "make large weights multiples of a power of two, or scale the layer down",
+            f"its weights reach {largest} and need {mantissa} bits{' with sign' * signed}; {target.name} holds "
+            f"{allowed} bits up to {limit}",
+            "make large weights multiples of a power of two, split positive and negative ones, or scale the layer down",
             "synapse.weight_bits",
         )
 

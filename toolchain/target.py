@@ -140,7 +140,8 @@ class Neuron(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The integer neuron: its model (a key of ``snnc.network.NEURONS``) and register widths in bits.
 
     threshold_bits, bias_bits: widths of the mantissas, unsigned and signed. resets: what a spike may do. membranes:
-    whether they can be read, so that neurons that never spike are a read-out.
+    whether they can be read, so that neurons that never spike are a read-out. joins: whether the membrane of one
+    compartment can be added to another's, so that neurons can adapt.
     """
 
     model: Literal["cuba_fixed"]
@@ -149,6 +150,7 @@ class Neuron(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bias_bits: Count
     resets: tuple[str, ...]
     membranes: bool = False
+    joins: bool = False
 
 
 class Synapse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -157,12 +159,14 @@ class Synapse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     delay_bits: 0 is the width of synapses without delay. delay_limit: most steps that a spike can be held back.
 
-    weight_limit: largest magnitude of a weight after its exponent, in the unit of thresholds and biases.
+    weight_limit: largest magnitude of a weight, in the unit of thresholds and biases. exponent_limit: how often it
+    may be doubled for weights that are all multiples of that power of two.
     formats: those of :data:`snnc.resources.FORMATS` that the chip has.
     """
 
     weight_bits: Widths
     weight_limit: Count
+    exponent_limit: Count
     index_bits: Widths
     delay_bits: Widths
     delay_limit: Count

@@ -15,7 +15,7 @@ from integer_networks import chain, images, networks, place, recordings
 from snnc.image import Image
 from snnc.network import Projection
 from snnc.ops import matrix
-from snnc.resources import FORMATS
+from snnc.resources import FORMATS, compartments
 from snnc.samples import Samples
 from snnc.simulator import accounting, reference, simulate
 
@@ -68,7 +68,10 @@ def test_synops_and_spikes_equal_brute_force(data: st.DataObject) -> None:
 @several
 @given(st.data())
 def test_active_updates_equal_the_state_of_the_reference(data: st.DataObject) -> None:
-    """Active: u, v, the bias or the input of the step is not zero, with u and v before the step."""
+    """Active: u, v, the bias or the input of the step is not zero, with u and v before the step.
+
+    A second compartment is active by itself where it is not zero, and then so is the one that it joins.
+    """
     network = data.draw(networks())
     image = data.draw(images(network))
     spikes = data.draw(recordings(network.inputs[0].shape))
@@ -77,11 +80,12 @@ def test_active_updates_equal_the_state_of_the_reference(data: st.DataObject) ->
     layers = [p for p in network.populations if p.neuron != "input"]
     original = reference.step
 
-    def spy(params: dict, u: np.ndarray, v: np.ndarray, a: np.ndarray) -> tuple:
+    def spy(params: dict, u: np.ndarray, v: np.ndarray, a: np.ndarray, w: np.ndarray) -> tuple:
         layer = layers[next(calls) % len(layers)]
         start = network.offsets[layer.name]
-        active[:, start : start + layer.size] += (u != 0) | (v != 0) | (a != 0) | (params["bias"] != 0)
-        return original(params, u, v, a)
+        active[:, start : start + layer.size] += (u != 0) | (v != 0) | (a != 0) | (params["bias"] != 0) | (w != 0)
+        active[:, start : start + layer.size] += w != 0
+        return original(params, u, v, a, w)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reference, "step", spy)
@@ -91,7 +95,8 @@ def test_active_updates_equal_the_state_of_the_reference(data: st.DataObject) ->
     for core in range(image.usage.cores):
         here = image.mapping.core_of == core
         np.testing.assert_array_equal(by_core.active[:, core], active[:, here].sum(axis=1))
-        np.testing.assert_array_equal(by_core.inactive[:, core], here.sum() * run.steps - active[:, here].sum(axis=1))
+        all_of_them = compartments(network)[here].sum() * run.steps
+        np.testing.assert_array_equal(by_core.inactive[:, core], all_of_them - active[:, here].sum(axis=1))
 
 
 def anywhere(image: Image, data: st.DataObject) -> Image:

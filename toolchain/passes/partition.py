@@ -94,7 +94,7 @@ def _work(task: Problem, target: Target) -> np.ndarray:
     fired = np.add.reduceat(graph.rate[graph.members], graph.member_ptr[:-1])
     return np.asarray(
         task.synapses(graph.rate) * cost.synop_ns.value
-        + np.diff(graph.member_ptr) * cost.neuron_active_ns.value
+        + task.extent() * cost.neuron_active_ns.value
         + fired * cost.spike_ns.value
     )
 

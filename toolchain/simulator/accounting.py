@@ -96,7 +96,9 @@ def layers(image: Image, run: Run) -> Layers:
         spikes=by_layer(np.ones(network.size, np.int64)),
         synops=synops,
         effective_synops=effective,
-        updates=np.array([0 if p.neuron == "input" else p.size * run.steps for p in network.populations]),
+        updates=np.array(
+            [0 if p.neuron == "input" else p.size * p.compartments * run.steps for p in network.populations]
+        ),
         messages=by_layer(image.routes.messages),
         hops_x=by_layer(image.routes.hops_x),
         hops_y=by_layer(image.routes.hops_y),

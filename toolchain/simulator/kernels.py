@@ -202,6 +202,49 @@ def _update(
 
 
 @compiled
+def _update_adaptive(
+    a: np.ndarray,
+    u: np.ndarray,
+    v: np.ndarray,
+    w: np.ndarray,
+    keep_u: np.ndarray,
+    keep_v: np.ndarray,
+    keep_w: np.ndarray,
+    bias: np.ndarray,
+    threshold: np.ndarray,
+    jump: np.ndarray,
+    fired: np.ndarray,
+) -> int:
+    """As :func:`_update`, of neurons with a second compartment, each of which is active or not by itself.
+
+    w: what the second compartment adds in this step; on return, what it adds in the next one, which is known once
+    it is known which neurons spike.
+    """
+    active = 0
+    for i in range(len(a)):
+        second = w[i] != 0
+        active += second + ((u[i] != 0) | (v[i] != 0) | (a[i] != 0) | (bias[i] != 0) | second)
+        size = abs(np.int64(u[i]))
+        new_u = (size * keep_u[i] >> DECAY) * (1 if u[i] >= 0 else -1) + (np.int64(a[i]) << UNIT)
+        if new_u > RANGE:
+            new_u -= 2 * RANGE
+        elif new_u <= -RANGE:
+            new_u += 2 * RANGE
+        size = abs(np.int64(v[i]))
+        new_v = (size * keep_v[i] >> DECAY) * (1 if v[i] >= 0 else -1) + new_u + w[i] + bias[i]
+        new_v = min(max(new_v, -RANGE + 1), RANGE - 1)
+        spike = new_v > threshold[i]
+        size = abs(np.int64(w[i]))
+        new_w = (size * keep_w[i] >> DECAY) * (1 if w[i] >= 0 else -1) - (jump[i] if spike else 0)
+        a[i] = 0
+        u[i] = new_u
+        v[i] = 0 if spike else new_v
+        w[i] = min(max(new_w, -RANGE + 1), RANGE - 1)
+        fired[i] = spike
+    return active
+
+
+@compiled
 def _collect(fired: np.ndarray, events: np.ndarray) -> int:
     """Indices of the non-zero entries; returns how many. Without branches: nothing to mispredict."""
     found = 0
@@ -229,6 +272,9 @@ def run(
     bias: np.ndarray,
     threshold: np.ndarray,
     reads: np.ndarray,
+    adapts: np.ndarray,
+    keep_w: np.ndarray,
+    jump: np.ndarray,
     segments: np.ndarray,
     segment_ptr: np.ndarray,
     core_of: np.ndarray,
@@ -246,7 +292,7 @@ def run(
     """Simulate a block of samples; adds into the last five arguments, which arrive as zeros.
 
     spikes: uint8 (samples, steps, inputs); or int32 values, of which each delivers that many times its weights, and
-    the input's projections are Linear in the tables. feed .. reads: see :class:`snnc.simulator.tables.Tables`.
+    the input's projections are Linear in the tables. feed .. jump: see :class:`snnc.simulator.tables.Tables`.
     segments .. axon_synapses: see :class:`snnc.simulator.tables.Placement`.
     raster_at, trace_at: int64 (populations,), first column of a population in `raster` and `trace`, or -1.
     counts: int32 (samples, neurons), spikes. work: int64 (samples, steps, 3, cores): synapses visited,
@@ -258,6 +304,7 @@ def run(
     populations = len(first) - 1
     neurons = first[populations]
     u, v, a = np.empty_like(bias), np.empty_like(bias), np.zeros_like(bias)
+    w = np.empty_like(keep_w)
     fired = np.empty(neurons, np.uint8)
     # One place more than neurons: _collect writes once past the last event.
     events = np.empty((depth, neurons + 1), np.int32)
@@ -265,6 +312,7 @@ def run(
     for n in range(samples):
         u[:] = 0
         v[:] = 0
+        w[:] = 0
         found[:] = 0
         for step in range(steps):
             now = step % depth
@@ -291,9 +339,25 @@ def run(
                             _deliver_linear(a, low, arrived, fans, start, packed, plain)
                     for s in range(segment_ptr[p], segment_ptr[p + 1]):
                         i, j = segments[s, 0], segments[s, 1]
-                        active[segments[s, 2]] += _update(
-                            a[i:j], u[i:j], v[i:j], keep_u[i:j], keep_v[i:j], bias[i:j], threshold[i:j], fired[i:j]
-                        )
+                        if adapts[p] >= 0:
+                            first_w, last_w = i - low + adapts[p], j - low + adapts[p]
+                            active[segments[s, 2]] += _update_adaptive(
+                                a[i:j],
+                                u[i:j],
+                                v[i:j],
+                                w[first_w:last_w],
+                                keep_u[i:j],
+                                keep_v[i:j],
+                                keep_w[first_w:last_w],
+                                bias[i:j],
+                                threshold[i:j],
+                                jump[first_w:last_w],
+                                fired[i:j],
+                            )
+                        else:
+                            active[segments[s, 2]] += _update(
+                                a[i:j], u[i:j], v[i:j], keep_u[i:j], keep_v[i:j], bias[i:j], threshold[i:j], fired[i:j]
+                            )
                     number = _collect(fired[low:high], events[now, low : high + 1])
                     if reads[p] >= 0:
                         for i in range(low, high):

@@ -28,6 +28,14 @@ s          spike of this step                                        0, 1
 
 A read-out, ``cuba_li_fixed``, has no threshold: it never spikes, and v is what it puts out in every step.
 
+An ``alif_fixed`` neuron has a second compartment, which is updated first and joins the first::
+
+    w' = sr(w * (4096 - w_decay), 12) - (w_jump << 6) * (s of the step before)
+    w  = clip(w', -U + 1, U - 1)                                           (saturates)
+    v' = sr(v * (4096 - v_decay), 12) + u + w + (bias << 6)
+
+with w_decay as the other decays, and w_jump 0 .. 2^17-1.
+
 A wrap brings u into its range while ``|a| < 2^18``; beyond, the same single wrap is applied
 and u may leave the range, as it does in Lava. Registers are computed here in 64 bits, so that
 nothing else can overflow.
@@ -38,7 +46,9 @@ one, and in either case `delay` steps later than that. All state is 0 before eac
 
 Sources: Intel Lava 0.10 ``PyLifModelBitAcc`` (the registers, their widths and rounding; its
 du, dv and bias exponent are u_decay - 1, v_decay and 6) and Loihi 1's published integer
-arithmetic (Davies et al., IEEE Micro 38(1), 2018; nengo-loihi 1.1.0, discretize.py).
+arithmetic (Davies et al., IEEE Micro 38(1), 2018; nengo-loihi 1.1.0, discretize.py). Of the two joined compartments:
+Intel's recurrent network of adaptive neurons (github intel-nrc-ecosystem/models), whose answers on silicon this
+arithmetic gives (``python -m tests.experiments.lsnn_smnist``).
 """
 
 from __future__ import annotations
@@ -48,7 +58,7 @@ from collections import deque
 import numpy as np
 
 from snnc.errors import InputError
-from snnc.network import READ_OUT, Network
+from snnc.network import ADAPTIVE, READ_OUT, Network
 from snnc.ops import matrix
 from snnc.simulator.common import input_of, integer_op, integer_params
 
@@ -68,19 +78,25 @@ def shift_to_zero(x: np.ndarray, bits: int) -> np.ndarray:
 
 
 def step(
-    params: dict[str, np.ndarray], u: np.ndarray, v: np.ndarray, a: np.ndarray
+    params: dict[str, np.ndarray], u: np.ndarray, v: np.ndarray, a: np.ndarray, w: np.ndarray | int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One step of neurons: (u, v, spikes) from (u, v) and the summed weights `a`.
 
     params: int64 arrays by the names of the table above, (neurons,); without a threshold no neuron spikes. u, v, a:
-    int64 (samples, neurons).
+    int64 (samples, neurons). w: what the second compartment of this step adds, see :func:`adapt`.
     """
     u = shift_to_zero(u * (4096 - params["u_decay"]), DECAY) + (a << UNIT)
     u = np.where(u > RANGE, u - 2 * RANGE, np.where(u <= -RANGE, u + 2 * RANGE, u))
-    v = shift_to_zero(v * (4096 - params["v_decay"]), DECAY) + u + (params["bias"] << UNIT)
+    v = shift_to_zero(v * (4096 - params["v_decay"]), DECAY) + u + w + (params["bias"] << UNIT)
     v = np.clip(v, -RANGE + 1, RANGE - 1)
     spikes = v > (params["threshold"] << UNIT) if "threshold" in params else np.zeros(v.shape, bool)
     return u, np.where(spikes, 0, v), spikes
+
+
+def adapt(params: dict[str, np.ndarray], w: np.ndarray, spikes: np.ndarray) -> np.ndarray:
+    """One step of second compartments: w from w and the spikes of the step before, all (samples, neurons)."""
+    w = shift_to_zero(w * (4096 - params["w_decay"]), DECAY) - (params["w_jump"] << UNIT) * spikes
+    return np.clip(w, -RANGE + 1, RANGE - 1)
 
 
 def simulate(network: Network, spikes: np.ndarray) -> dict[str, np.ndarray]:
@@ -99,8 +115,9 @@ def simulate(network: Network, spikes: np.ndarray) -> dict[str, np.ndarray]:
     lags = {p.name: network.lag(p) for p in network.projections}
     params = {p.name: integer_params(p) for p in network.layers}
     state = {p.name: (np.zeros((samples, p.size), np.int64),) * 2 for p in network.layers}
+    second = {p.name: np.zeros((samples, p.size), np.int64) for p in network.layers if p.neuron == ADAPTIVE}
     # Spikes of the last steps, newest first; silence before the first step.
-    depth = 1 + max(lags.values(), default=0)
+    depth = 1 + max([*lags.values(), *(1 for p in network.layers if p.neuron == ADAPTIVE)], default=0)
     past = {p.name: deque([np.zeros((samples, p.size), np.int64)] * depth, depth) for p in network.populations}
     result = {
         p.name: np.zeros((samples, steps, p.size), np.int64 if p.neuron == READ_OUT else bool)
@@ -121,7 +138,9 @@ def simulate(network: Network, spikes: np.ndarray) -> dict[str, np.ndarray]:
                 for projection in network.into(name):
                     arriving = past[projection.pre][lags[projection.name]]
                     a += (weights[projection.name] @ arriving.T).T
-                u, v, fired = step(params[name], *state[name], a)
+                if name in second:
+                    second[name] = adapt(params[name], second[name], past[name][1])
+                u, v, fired = step(params[name], *state[name], a, second.get(name, 0))
                 state[name] = (u, v)
             past[name][0] = fired.astype(np.int64)
             result[name][:, t] = state[name][1] if population.neuron == READ_OUT else fired != 0

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from snnc.image import Image
-from snnc.network import READ_OUT, Network, Population
+from snnc.network import ADAPTIVE, READ_OUT, Network, Population
 from snnc.ops import Conv2d, Linear, matrix
 from snnc.simulator.common import input_of, integer_op, integer_params
 from snnc.simulator.fans import BLOCK, Fans
@@ -46,6 +46,7 @@ class Tables:
     keep_u, keep_v, bias, threshold: (N,) of type `register`, in the kernel's order: 4096 - decay, and
     mantissas << 6; of a read-out a threshold that no membrane reaches.
     reads: int64 (P,), column of the first neuron of each read-out when these are laid end to end; else -1.
+    adapts: the same for adaptive neurons, of which keep_w and jump (A,), of type int64, hold what they have more.
     """
 
     register: np.dtype
@@ -64,6 +65,9 @@ class Tables:
     bias: np.ndarray
     threshold: np.ndarray
     reads: np.ndarray
+    adapts: np.ndarray
+    keep_w: np.ndarray
+    jump: np.ndarray
 
     @property
     def arrays(self) -> tuple[Any, ...]:
@@ -148,7 +152,10 @@ def flatten(network: Network, *, graded: bool = False) -> Tables:
         bias=(params["bias"] << UNIT).astype(register),
         # |v| < 2^23, so that clipping a threshold beyond changes no spike.
         threshold=np.clip(params["threshold"] << UNIT, -RANGE, RANGE).astype(register),
-        reads=_reads(network),
+        reads=_columns(network, READ_OUT),
+        adapts=_columns(network, ADAPTIVE),
+        keep_w=4096 - _second(network, orders, "w_decay"),
+        jump=_second(network, orders, "w_jump") << UNIT,
     )
 
 
@@ -194,13 +201,20 @@ def _order(size: int, channels: int) -> np.ndarray:
     return np.arange(size).reshape(channels, -1).T.ravel()
 
 
-def _reads(network: Network) -> np.ndarray:
+def _columns(network: Network, neuron: str) -> np.ndarray:
+    """Column of the first neuron of each population of that model when these are laid end to end; -1 for others."""
     at, column = [], 0
     for population in network.populations:
-        reads = population.neuron == READ_OUT
-        at.append(column if reads else -1)
-        column += population.size * reads
+        belongs = population.neuron == neuron
+        at.append(column if belongs else -1)
+        column += population.size * belongs
     return np.array(at, np.int64)
+
+
+def _second(network: Network, orders: dict[str, np.ndarray], name: str) -> np.ndarray:
+    """A parameter of all adaptive neurons, laid end to end in the kernel's order."""
+    parts = [integer_params(p)[name][orders[p.name]] for p in network.populations if p.neuron == ADAPTIVE]
+    return np.concatenate([np.zeros(0, np.int64), *parts])
 
 
 def _params(network: Network, orders: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
