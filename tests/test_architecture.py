@@ -21,8 +21,8 @@ FOLDERS = {"toolchain": "snnc", "targets": "snnc.targets", "models": "snnc.model
 
 # Data flows from the first row to the last; a module imports from its own row (its package) or from rows above.
 RANKS = [
-    {"snnc.errors", "snnc.version", "snnc.layout"},
-    {"snnc.files", "snnc.ops", "snnc.processors", "snnc.jit"},
+    {"snnc.errors", "snnc.version", "snnc.layout", "snnc.quantities"},
+    {"snnc.files", "snnc.ops", "snnc.processors", "snnc.jit", "snnc.costs"},
     {"snnc.network", "snnc.samples", "snnc.target", "snnc.compare"},
     {"snnc.euler", "snnc.resources", "snnc.traffic"},
     {"snnc.rules", "snnc.image", "snnc.models", "snnc.quantization.grid"},

@@ -11,7 +11,7 @@ import hashlib
 import io
 import zipfile
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from snnc.resources import Usage, usage
 from snnc.target import Target
 from snnc.traffic import Routes, chip_of, routes
 
-VERSION = 2
+VERSION = 3
 # More than any chip's memory; a damaged or hostile file cannot make us allocate more.
 MAX_MEMBER_BYTES = 2 << 30
 MAX_TOTAL_BYTES = 8 << 30
@@ -78,6 +78,10 @@ class Image:
     @cached_property
     def routes(self) -> Routes:
         return routes(self.usage.stored, self.mapping.core_of, self.mapping.site_of, self.target.grid)
+
+    def using(self, costs: str | None) -> Image:
+        """The image with another of the target's sets of constants, see :meth:`snnc.target.Target.using`."""
+        return replace(self, target=self.target.using(costs))
 
     @property
     def cores(self) -> int:

@@ -16,8 +16,9 @@ from scipy import sparse
 
 from snnc.errors import Violation
 from snnc.network import ADAPTIVE, ANALOGUE, INTEGER, READ_OUT, SPIKING, Network, Population, Projection
+from snnc.quantities import Count
 from snnc.resources import Usage
-from snnc.target import Count, Target
+from snnc.target import Target
 
 APPROXIMATE = "or take the nearest, and see how far it drifts: --approximate"
 

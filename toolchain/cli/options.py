@@ -94,6 +94,12 @@ class Selection:
         return image, workflow.required_samples(image, self.data, self.split, self.samples)
 
 
+Timing = Annotated[
+    str | None,
+    Parameter(help="The set of constants for time and energy (snnc targets NAME); the chip's default, if not given."),
+]
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Source:

@@ -23,6 +23,7 @@ from snnc.cli.options import (
     Seed,
     Selection,
     Source,
+    Timing,
     Training,
     console,
     spike_rows,
@@ -194,6 +195,7 @@ def simulate(
         bool, Parameter(name="--float", help="Run the float network of a model file, by its semantics, in float64.")
     ] = False,
     threads: Annotated[int | None, Parameter(help="All cores, if not given.")] = None,
+    timing: Timing = None,
     output: Annotated[
         Path | None, Parameter(name=OUT, help="Folder for report.json and tables per layer, core and sample.")
     ] = None,
@@ -207,10 +209,13 @@ def simulate(
         if float_ or source != AS_THE_FILE_SAYS:
             raise UsageError("an image holds integers, and says all itself", where=str(file), fix="give the model file")
         compiled, samples = chosen.load(file)
+        compiled = compiled.using(timing)
         with console.progress("simulate") as move:
             document = workflow.simulate_image(compiled, samples, threads=threads, out=output, progress=move)
         console.result(report.summary(document), document)
         return
+    if timing is not None:
+        raise UsageError("only an image takes time on a chip", where=str(file), fix="leave out --timing, or compile it")
     network, about = workflow.load_network(file, source.reading(), integer=not float_)
     _notes(about)
     data = workflow.network_inputs(network, about, chosen.data, chosen.split, chosen.samples)
@@ -220,13 +225,13 @@ def simulate(
 
 
 @app.command
-def estimate(image: ImageFile, *, chosen: Selection = ITS_OWN_DATA) -> None:
+def estimate(image: ImageFile, *, chosen: Selection = ITS_OWN_DATA, timing: Timing = None) -> None:
     """Energy and time per sample: counted events times the chip's constants, each with its source."""
     from snnc import report, workflow
 
     compiled, samples = chosen.load(image)
     with console.progress("simulate") as move:
-        document = workflow.simulate_image(compiled, samples, progress=move)
+        document = workflow.simulate_image(compiled.using(timing), samples, progress=move)
     console.result(report.cost_table(document), {"cost": document.cost, "this": document.this})
 
 

@@ -190,7 +190,7 @@ def _layer(image: Image, index: int, population: Population, measured: _Measured
         messages=_mean(counted.messages[:, index]),
         hops=_mean(counted.hops_x[:, index] + counted.hops_y[:, index]),
         crossings=_mean(counted.crossings[:, index]),
-        energy_pj=cost.synapse_pj + cost.spike_pj + cost.hop_pj + cost.crossing_pj,
+        energy_pj=cost.synapse_pj + cost.spike_pj + cost.message_pj + cost.hop_pj + cost.crossing_pj,
     )
 
 
@@ -275,4 +275,8 @@ def _cost(measured: _Measured | None) -> Cost | None:
         cost.static_pj,
         [asdict(c) for c in cost.constants],
         cost.crossing_pj,
+        cost.message_pj,
+        cost.timing,
+        cost.least_pj,
+        cost.latest_ns,
     )

@@ -145,7 +145,8 @@ class Steps(msgspec.Struct, frozen=True):
 class Cost(msgspec.Struct, frozen=True):
     """Energy per sample in pJ by kind; the total is dynamic energy without static_pj.
 
-    crossing_pj: of hops from chip to chip, beyond hop_pj. static_pj: of all chips in use.
+    crossing_pj: of hops from chip to chip, beyond hop_pj. static_pj: of all chips in use. timing: the set of constants.
+    least_pj: the total if no update of a neuron was an active one. latest_ns: the time if every message waits.
     """
 
     synapse_pj: float
@@ -155,6 +156,10 @@ class Cost(msgspec.Struct, frozen=True):
     static_pj: float | None
     constants: list[dict[str, Any]]
     crossing_pj: float = 0.0
+    message_pj: float = 0.0
+    timing: str = ""
+    least_pj: float | None = None
+    latest_ns: float | None = None
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -17,8 +17,6 @@ import numpy as np
 from scipy import sparse
 
 from snnc.image import Image
-from snnc.network import Projection
-from snnc.resources import FORMATS, pattern
 from snnc.simulator.run import Run
 
 
@@ -84,9 +82,9 @@ def layers(image: Image, run: Run) -> Layers:
     for projection in network.projections:
         start = network.offsets[projection.pre]
         fired = spikes[:, start : start + network[projection.pre].size]
-        stored, existing = _fan_out(image, projection)
-        synops[:, names.index(projection.post)] += fired @ stored
-        effective[:, names.index(projection.post)] += fired @ existing
+        usage, post = image.usage, names.index(projection.post)
+        synops[:, post] += fired @ usage.visits_of[projection.name].sum(axis=0, dtype=np.int64)
+        effective[:, post] += fired @ usage.existing_of[projection.name].sum(axis=0, dtype=np.int64)
 
     def by_layer(cost: np.ndarray) -> np.ndarray:
         return np.add.reduceat(spikes * cost, starts, axis=1)
@@ -154,17 +152,3 @@ def _totals(image: Image, by_layer: Layers, by_core: Cores) -> Totals:
         input_spikes=by_layer.spikes[:, outside].sum(axis=1),
         input_messages=by_layer.messages[:, outside].sum(axis=1),
     )
-
-
-def _fan_out(image: Image, projection: Projection) -> tuple[np.ndarray, np.ndarray]:
-    """Synapses that one spike of each source neuron visits, (pre,) each: stored, and existing."""
-    network, usage = image.network, image.usage
-    start, size = network.offsets[projection.post], network[projection.post].size
-    core = image.mapping.core_of[start : start + size]
-    width = np.bincount(core, minlength=usage.cores)
-    member = sparse.csr_array((np.ones(size, np.int64), (core, np.arange(size))), shape=(usage.cores, size))
-    existing = sparse.csr_array(member @ pattern(network, projection)).tocoo()
-    dense = usage.formats[projection.name] == FORMATS.index("dense")
-    stored = np.where(dense[existing.row], width[existing.row], existing.data)
-    sums = [np.bincount(existing.col, weights=w, minlength=existing.shape[1]) for w in (stored, existing.data)]
-    return sums[0].astype(np.int64), sums[1].astype(np.int64)

@@ -15,7 +15,7 @@ from snnc.processors import processors
 from snnc.samples import Samples
 from snnc.simulator.run import Run
 from snnc.simulator.tables import Placement, Tables, flatten, place
-from snnc.simulator.timing import step_ns
+from snnc.simulator.timing import ACTIVE, SPIKES, SYNOPS, WORK, step_ps
 
 # Bound on what one block of samples counts per step and core, rasters included.
 BLOCK_BYTES = 64 << 20
@@ -121,6 +121,7 @@ class _Job:
             core_active=np.zeros((count, cores), np.int64),
             core_spikes=np.zeros((count, cores), np.int64),
             step_ns=np.zeros((count, steps if mapped else 0)),
+            latest_ns=np.zeros((count, steps if mapped else 0)),
             rasters={
                 name: np.zeros((count, steps, *network[name].shape), np.int32 if reads[name] >= 0 else bool)
                 for name in rasters
@@ -140,7 +141,9 @@ class _Job:
     def blocks(self, workers: int) -> list[slice]:
         """Consecutive samples, such that every worker has some and a block stays in bounds."""
         count = len(self.samples)
-        each = self.samples.steps * (3 * 8 * self.prepared.placement.cores + self.columns + 4 * self.trace_columns)
+        each = self.samples.steps * (
+            len(WORK) * 8 * self.prepared.placement.cores + self.columns + 4 * self.trace_columns
+        )
         size = max(1, min(BLOCK_SAMPLES, -(-count // workers), BLOCK_BYTES // each))
         return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
@@ -151,7 +154,7 @@ class _Job:
         steps, count = self.samples.steps, block.stop - block.start
         # Copies, since the kernel is compiled for arrays that may be written to.
         spikes = np.array(self.samples.spikes[block]).reshape(count, steps, -1)
-        work = np.zeros((count, steps, 3, placement.cores), np.int64)
+        work = np.zeros((count, steps, len(WORK), placement.cores), np.int64)
         raster = np.zeros((count, steps, self.columns), np.uint8)
         counts = self.run.spikes[block]
         read = int(np.sum([p.size for p in network.populations if p.neuron == READ_OUT], dtype=np.int64))
@@ -167,8 +170,8 @@ class _Job:
                 record, first = (trace, self.trace_at[k]) if self.trace_at[k] >= 0 else (raster, self.raster_at[k])
                 target[...] = record[:, :, first : first + network[name].size].reshape(target.shape)
         if self.prepared.image is not None:
-            synops, active, emitted = work[:, :, 0], work[:, :, 1], work[:, :, 2]
-            self.run.core_synops[block] = synops.sum(axis=1)
-            self.run.core_active[block] = active.sum(axis=1)
-            self.run.core_spikes[block] = emitted.sum(axis=1)
-            self.run.step_ns[block] = step_ns(self.prepared.image, synops, active, emitted)
+            self.run.core_synops[block] = work[:, :, SYNOPS].sum(axis=1)
+            self.run.core_active[block] = work[:, :, ACTIVE].sum(axis=1)
+            self.run.core_spikes[block] = work[:, :, SPIKES].sum(axis=1)
+            earliest, latest = step_ps(self.prepared.image, work)
+            self.run.step_ns[block], self.run.latest_ns[block] = earliest / 1000, latest / 1000

@@ -35,6 +35,7 @@ from snnc.simulator.tables import (
     STRIDE_Y,
     WIDTH,
 )
+from snnc.simulator.timing import ACTIVE, ARRIVE, HOPS, RECEIVE, SEND, SPIKES, SYNOPS
 
 LOW = (1 << DECAY) - 1
 
@@ -281,6 +282,10 @@ def run(
     axon_ptr: np.ndarray,
     axon_core: np.ndarray,
     axon_synapses: np.ndarray,
+    axon_ps: np.ndarray,
+    send_ps: np.ndarray,
+    arrive_ps: np.ndarray,
+    hops: np.ndarray,
     raster_at: np.ndarray,
     trace_at: np.ndarray,
     counts: np.ndarray,
@@ -293,10 +298,10 @@ def run(
 
     spikes: uint8 (samples, steps, inputs); or int32 values, of which each delivers that many times its weights, and
     the input's projections are Linear in the tables. feed .. jump: see :class:`snnc.simulator.tables.Tables`.
-    segments .. axon_synapses: see :class:`snnc.simulator.tables.Placement`.
+    segments .. hops: see :class:`snnc.simulator.tables.Placement`.
     raster_at, trace_at: int64 (populations,), first column of a population in `raster` and `trace`, or -1.
-    counts: int32 (samples, neurons), spikes. work: int64 (samples, steps, 3, cores): synapses visited,
-    active neuron updates, spikes fired. raster: uint8 (samples, steps, columns). sums: int64 (samples, neurons of
+    counts: int32 (samples, neurons), spikes. work: int64 (samples, steps, 7, cores), as in
+    :data:`snnc.simulator.timing.WORK`. raster: uint8 (samples, steps, columns). sums: int64 (samples, neurons of
     read-outs), of their membranes. trace: int32 (samples, steps, columns), membranes.
     """
     samples, steps, _ = spikes.shape
@@ -316,7 +321,9 @@ def run(
         found[:] = 0
         for step in range(steps):
             now = step % depth
-            synapses, active, emitted = work[n, step, 0], work[n, step, 1], work[n, step, 2]
+            synapses, active, emitted = work[n, step, SYNOPS], work[n, step, ACTIVE], work[n, step, SPIKES]
+            receive, send = work[n, step, RECEIVE], work[n, step, SEND]
+            arrive, travel = work[n, step, ARRIVE], work[n, step, HOPS]
             for p in range(populations):
                 low, high = first[p], first[p + 1]
                 if p == feed:
@@ -369,9 +376,14 @@ def run(
                     local = order[low + event]
                     neuron = low + local
                     counts[n, neuron] += 1
-                    if core_of[neuron] >= 0:
-                        emitted[core_of[neuron]] += 1
+                    core = core_of[neuron]
+                    if core >= 0:
+                        emitted[core] += 1
+                        arrive[core] = max(arrive[core], send[core] + arrive_ps[neuron])
+                        send[core] += send_ps[neuron]
+                        travel[core] += hops[neuron]
                     for k in range(axon_ptr[neuron], axon_ptr[neuron + 1]):
                         synapses[axon_core[k]] += axon_synapses[k]
+                        receive[axon_core[k]] += axon_ps[k]
                     if raster_at[p] >= 0:
                         raster[n, step, raster_at[p] + local] = 1

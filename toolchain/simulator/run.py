@@ -23,7 +23,8 @@ class Run:
     u, v, its bias or its input is not zero: our reading of the "active" and "inactive" of Davies et al.,
     IEEE Micro 38(1), 2018, who do not define them.
     core_spikes: int64 (samples, cores), spikes fired.
-    step_ns: float64 (samples, steps), length of each step on the chip (:mod:`snnc.simulator.timing`).
+    step_ns: float64 (samples, steps), length of each step on the chip if no message waits for another one; latest_ns:
+    at most so long (:mod:`snnc.simulator.timing`).
     rasters: the populations asked for, name -> bool (samples, steps, *shape); of a read-out its membranes, int32.
     labels: int64 (samples,), or None.
     Of a network without mapping, core_* have no cores and step_ns no steps.
@@ -37,6 +38,7 @@ class Run:
     core_active: np.ndarray
     core_spikes: np.ndarray
     step_ns: np.ndarray
+    latest_ns: np.ndarray
     rasters: Mapping[str, np.ndarray]
     labels: np.ndarray | None = None
 

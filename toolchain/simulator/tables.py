@@ -20,6 +20,7 @@ from snnc.ops import Conv2d, Linear, matrix
 from snnc.simulator.common import input_of, integer_op, integer_params
 from snnc.simulator.fans import BLOCK, Fans
 from snnc.simulator.reference import RANGE, UNIT
+from snnc.simulator.timing import Durations, durations
 
 # Columns of Tables.projections. FIRST_FAN: first fan (Linear) or first row of `channels` (Conv2d).
 # From HEIGHT on: geometry, for Conv2d only.
@@ -83,7 +84,8 @@ class Placement:
     neurons of one population in one core, in the kernel's order. segment_ptr: int64 (P + 1,), segments of
     each population (inputs have none). In the order of the network: core_of: int32 (N,), -1 for inputs;
     axon_ptr: int64 (N + 1,), axon_core: int32 (A,), axon_synapses: int64 (A,), the stored synapses that a
-    spike of the neuron visits in the core.
+    spike of the neuron visits in the core. axon_ps, send_ps, arrive_ps, hops: see
+    :class:`snnc.simulator.timing.Durations`.
     """
 
     cores: int
@@ -93,6 +95,10 @@ class Placement:
     axon_ptr: np.ndarray
     axon_core: np.ndarray
     axon_synapses: np.ndarray
+    axon_ps: np.ndarray
+    send_ps: np.ndarray
+    arrive_ps: np.ndarray
+    hops: np.ndarray
 
     @property
     def arrays(self) -> tuple[Any, ...]:
@@ -164,8 +170,11 @@ def place(network: Network, tables: Tables, image: Image | None) -> Placement:
     if image is None:
         core_of = np.concatenate([np.full(p.size, 0 - (p.neuron == "input"), np.int32) for p in network.populations])
         stored = sparse.csr_array((network.size, 1), dtype=np.int64)
+        nothing = np.zeros(network.size, np.int64)
+        takes = Durations(nothing[:0], nothing, nothing, nothing)
     else:
         core_of, stored = image.mapping.core_of.astype(np.int32), image.usage.stored
+        takes = durations(image)
     first = tables.first
     here = core_of[np.repeat(first[:-1], np.diff(first)) + tables.order]
     # A segment begins with a population or where the core changes.
@@ -180,7 +189,17 @@ def place(network: Network, tables: Tables, image: Image | None) -> Placement:
         axon_ptr=stored.indptr.astype(np.int64),
         axon_core=stored.indices.astype(np.int32),
         axon_synapses=stored.data.astype(np.int64),
+        axon_ps=takes.axon,
+        send_ps=takes.send,
+        arrive_ps=takes.arrive,
+        hops=takes.hops,
     )
+
+
+def neuron_order(network: Network) -> np.ndarray:
+    """All neurons, by their number in the network, in the order in which cores work through them, int64 (N,)."""
+    offsets = network.offsets
+    return np.concatenate([_order(p.size, _channels(network, p)) + offsets[p.name] for p in network.populations])
 
 
 def _first(network: Network) -> np.ndarray:
