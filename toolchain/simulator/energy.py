@@ -82,7 +82,7 @@ def estimate(image: Image, run: Run, account: accounting.Account | None = None) 
     by_layer, total = account.layers, account.totals
     energy = image.target.energy
     crossing_pj = 0.0 if energy.crossing_pj is None else energy.crossing_pj.value
-    time_ns = float(run.step_ns.sum(axis=1).mean())
+    time_ns = float(run.time_ns.mean())
     shares = tuple(
         LayerEnergy(
             name=population.name,
