@@ -11,12 +11,66 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from snnc.errors import InputError
 from snnc.files import sniff
 from snnc.ops import Shape
+
+
+class Recording(Protocol):
+    """What can be run: a batch of recordings of equal length, piece by piece.
+
+    :class:`Samples` holds all of it; others make each piece when it is asked for (:mod:`snnc.recordings`).
+    labels: int64 (samples,), or None. name: shown to the user.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def labels(self) -> np.ndarray | None: ...
+
+    def __len__(self) -> int: ...
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def shape(self) -> Shape:
+        """Of one step of one sample."""
+
+    @property
+    def kind(self) -> np.dtype:
+        """Type of the pieces: uint8 for zeros and ones, int32 for whole numbers, float64 for other values."""
+
+    def piece(self, samples: slice, first: int, stop: int) -> np.ndarray:
+        """Steps `first` to `stop` of some samples, (samples, stop - first, *shape).
+
+        Of each sample every step is asked for once, in order; InputError where it is not what was promised.
+        """
+
+
+def require_integers(recording: Recording) -> None:
+    """Raise InputError unless all values are whole numbers."""
+    if recording.kind == np.float64:
+        raise InputError(
+            "an integer network takes spikes or whole numbers, the data holds others",
+            where=recording.name,
+            fix="threshold or round the data first",
+        )
+
+
+def expect(recording: Recording, shape: Shape) -> None:
+    """Raise InputError unless the recording feeds an input population of `shape`."""
+    if recording.shape != shape:
+        raise InputError(
+            f"the data has shape {recording.shape} per step, the network's input {shape}",
+            where=recording.name,
+            fix=f"give spikes of shape (samples, steps, {', '.join(map(str, shape))})",
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +111,13 @@ class Samples:
     def shape(self) -> Shape:
         return tuple(int(n) for n in self.spikes.shape[2:])
 
+    @property
+    def kind(self) -> np.dtype:
+        return self.spikes.dtype
+
+    def piece(self, samples: slice, first: int, stop: int) -> np.ndarray:
+        return self.spikes[samples, first:stop]
+
     def first(self, count: int | None) -> Samples:
         """The first `count` samples (all, if None or more than there are)."""
         labels = None if self.labels is None else self.labels[:count]
@@ -69,21 +130,11 @@ class Samples:
 
     def require_integers(self) -> None:
         """Raise InputError unless all values are whole numbers."""
-        if self.spikes.dtype == np.float64:
-            raise InputError(
-                "an integer network takes spikes or whole numbers, the data holds others",
-                where=self.name,
-                fix="threshold or round the data first",
-            )
+        require_integers(self)
 
     def expect(self, shape: Shape) -> None:
         """Raise InputError unless the samples feed an input population of `shape`."""
-        if self.shape != shape:
-            raise InputError(
-                f"the data has shape {self.shape} per step, the network's input {shape}",
-                where=self.name,
-                fix=f"give spikes of shape (samples, steps, {', '.join(map(str, shape))})",
-            )
+        expect(self, shape)
 
 
 def _tightest(values: np.ndarray, name: str) -> np.ndarray:

@@ -105,7 +105,7 @@ def estimate(image: Image, run: Run, account: accounting.Account | None = None) 
     by_layer, total = account.layers, account.totals
     energy = image.target.energy
     hop_x, hop_y, crossing = (_pj(q) for q in (energy.hop_x_pj, energy.hop_y_pj, energy.crossing_pj))
-    time_ns = float(run.step_ns.sum(axis=1).mean())
+    time_ns = float(run.time_ps.mean()) / 1000
     shares = tuple(
         LayerEnergy(
             name=population.name,
@@ -126,7 +126,7 @@ def estimate(image: Image, run: Run, account: accounting.Account | None = None) 
         steps=run.steps,
         timing=image.target.default,
         time_ns=time_ns,
-        latest_ns=float(run.latest_ns.sum(axis=1).mean()),
+        latest_ns=float(run.latest_ps.mean()) / 1000,
         synapse_pj=sum(share.synapse_pj for share in shares),
         neuron_pj=least + active[energy.updates] * more,
         least_neuron_pj=least if energy.updates == "changing" else least + active[energy.updates] * more,

@@ -20,6 +20,7 @@ from snnc.jit import compiled
 from snnc.simulator.fans import FIRST, PHASE_X, PHASE_Y, PLAIN, SHIFT_X, SHIFT_Y, START, STOP
 from snnc.simulator.prefetch import prefetch
 from snnc.simulator.reference import DECAY, RANGE, UNIT
+from snnc.simulator.state import Record, State
 from snnc.simulator.tables import (
     CHANNELS,
     COLUMNS,
@@ -258,6 +259,8 @@ def _collect(fired: np.ndarray, events: np.ndarray) -> int:
 @compiled
 def run(
     spikes: np.ndarray,
+    begin: int,
+    state: State,
     feed: int,
     depth: int,
     first: np.ndarray,
@@ -286,41 +289,38 @@ def run(
     send_ps: np.ndarray,
     arrive_ps: np.ndarray,
     hops: np.ndarray,
-    raster_at: np.ndarray,
-    trace_at: np.ndarray,
     counts: np.ndarray,
     work: np.ndarray,
-    raster: np.ndarray,
     sums: np.ndarray,
-    trace: np.ndarray,
+    record: Record,
 ) -> None:
-    """Simulate a block of samples; adds into the last five arguments, which arrive as zeros.
+    """Simulate steps `begin`, `begin` + 1, ... of a block of samples, from `state` on, and leave theirs in it.
 
     spikes: uint8 (samples, steps, inputs); or int32 values, of which each delivers that many times its weights, and
-    the input's projections are Linear in the tables. feed .. jump: see :class:`snnc.simulator.tables.Tables`.
+    the input's projections are Linear in the tables. begin: 0 clears the state first. A state of one recording alone
+    serves for whole recordings, one after the other. feed .. jump: see :class:`snnc.simulator.tables.Tables`.
     segments .. hops: see :class:`snnc.simulator.tables.Placement`.
-    raster_at, trace_at: int64 (populations,), first column of a population in `raster` and `trace`, or -1.
-    counts: int32 (samples, neurons), spikes. work: int64 (samples, steps, 7, cores), as in
-    :data:`snnc.simulator.timing.WORK`. raster: uint8 (samples, steps, columns). sums: int64 (samples, neurons of
-    read-outs), of their membranes. trace: int32 (samples, steps, columns), membranes.
+
+    Added to, and so carried on from piece to piece: counts: int32 (samples, neurons), spikes. sums: int64 (samples,
+    neurons of read-outs), of their membranes. Of these steps alone, and to arrive as zeros: work: int64 (samples,
+    steps, 7, cores), as in :data:`snnc.simulator.timing.WORK`. record.spikes. Written: the rest of record.
     """
     samples, steps, _ = spikes.shape
     graded = spikes.itemsize > 1
     populations = len(first) - 1
-    neurons = first[populations]
-    u, v, a = np.empty_like(bias), np.empty_like(bias), np.zeros_like(bias)
-    w = np.empty_like(keep_w)
-    fired = np.empty(neurons, np.uint8)
-    # One place more than neurons: _collect writes once past the last event.
-    events = np.empty((depth, neurons + 1), np.int32)
-    found = np.zeros((depth, populations), np.int64)
+    a = np.zeros_like(bias)
+    fired = np.empty(first[populations], np.uint8)
     for n in range(samples):
-        u[:] = 0
-        v[:] = 0
-        w[:] = 0
-        found[:] = 0
+        r = n % len(state.u)
+        u, v, w = state.u[r], state.v[r], state.w[r]
+        events, found, past = state.events[r], state.found[r], state.past[r]
+        if begin == 0:
+            u[:] = 0
+            v[:] = 0
+            w[:] = 0
+            found[:] = 0
         for step in range(steps):
-            now = step % depth
+            now = (begin + step) % depth
             synapses, active, emitted = work[n, step, SYNOPS], work[n, step, ACTIVE], work[n, step, SPIKES]
             receive, send = work[n, step, RECEIVE], work[n, step, SEND]
             arrive, travel = work[n, step, ARRIVE], work[n, step, HOPS]
@@ -328,16 +328,17 @@ def run(
                 low, high = first[p], first[p + 1]
                 if p == feed:
                     number = _collect(spikes[n, step], events[now, low : high + 1])
+                    if graded:
+                        past[now, :] = spikes[n, step]
                 else:
                     for q in range(into[p], into[p + 1]):
                         row = projections[q]
                         # Before the first step there is silence: `found` of those slots is still 0.
-                        slot = (step - row[LAG]) % depth
+                        slot = (begin + step - row[LAG]) % depth
                         pre, start = row[PRE], row[FIRST_FAN]
                         arrived = events[slot, first[pre] : first[pre] + found[slot, pre]]
                         if graded and pre == feed:
-                            if step >= row[LAG]:
-                                _deliver_graded(a, low, arrived, spikes[n, step - row[LAG]], fans, start, packed, plain)
+                            _deliver_graded(a, low, arrived, past[slot], fans, start, packed, plain)
                         elif row[CONV]:
                             _deliver_conv(
                                 a, low, arrived, order[first[pre] :], row, channels[start:], fans, packed, plain
@@ -369,9 +370,14 @@ def run(
                     if reads[p] >= 0:
                         for i in range(low, high):
                             sums[n, reads[p] + order[i]] += v[i]
-                            if trace_at[p] >= 0:
-                                trace[n, step, trace_at[p] + order[i]] = v[i]
+                    if record.u_at[p] >= 0:
+                        for i in range(low, high):
+                            record.u[n, step, record.u_at[p] + order[i]] = u[i]
+                    if record.v_at[p] >= 0:
+                        for i in range(low, high):
+                            record.v[n, step, record.v_at[p] + order[i]] = v[i]
                 found[now, p] = number
+                shown = record.spikes_at[p]
                 for event in events[now, low : low + number]:
                     local = order[low + event]
                     neuron = low + local
@@ -385,5 +391,5 @@ def run(
                     for k in range(axon_ptr[neuron], axon_ptr[neuron + 1]):
                         synapses[axon_core[k]] += axon_synapses[k]
                         receive[axon_core[k]] += axon_ps[k]
-                    if raster_at[p] >= 0:
-                        raster[n, step, raster_at[p] + local] = 1
+                    if shown >= 0:
+                        record.spikes[n, step, shown + local] = 1

@@ -107,6 +107,16 @@ def simulate(network: Network, spikes: np.ndarray) -> dict[str, np.ndarray]:
     Returns name -> bool (samples, steps, *shape), of a read-out int64. InputError where the network is not an
     integer one or the shape does not match.
     """
+    found = trace(network, spikes)
+    return {p.name: found["v" if p.neuron == READ_OUT else "spikes", p.name] for p in network.populations}
+
+
+def trace(network: Network, spikes: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
+    """As :func:`simulate`, with the registers: (kind, name) -> (samples, steps, *shape).
+
+    kind: "spikes", bool, of every population but a read-out; "u" and "v", int64, as they are after the step, of every
+    population but the input.
+    """
     feed = input_of(network)
     if spikes.shape[2:] != feed.shape:
         raise InputError(f"the spikes have shape {spikes.shape[2:]} per step, the input {feed.shape}")
@@ -119,10 +129,7 @@ def simulate(network: Network, spikes: np.ndarray) -> dict[str, np.ndarray]:
     # Spikes of the last steps, newest first; silence before the first step.
     depth = 1 + max([*lags.values(), *(1 for p in network.layers if p.neuron == ADAPTIVE)], default=0)
     past = {p.name: deque([np.zeros((samples, p.size), np.int64)] * depth, depth) for p in network.populations}
-    result = {
-        p.name: np.zeros((samples, steps, p.size), np.int64 if p.neuron == READ_OUT else bool)
-        for p in network.populations
-    }
+    result: dict[tuple[str, str], list[np.ndarray]] = {}
 
     for t in range(steps):
         # First every history moves on by one step, so that past[name][k] is k steps old for all
@@ -142,6 +149,12 @@ def simulate(network: Network, spikes: np.ndarray) -> dict[str, np.ndarray]:
                     second[name] = adapt(params[name], second[name], past[name][1])
                 u, v, fired = step(params[name], *state[name], a, second.get(name, 0))
                 state[name] = (u, v)
+                result.setdefault(("u", name), []).append(u)
+                result.setdefault(("v", name), []).append(v)
             past[name][0] = fired.astype(np.int64)
-            result[name][:, t] = state[name][1] if population.neuron == READ_OUT else fired != 0
-    return {p.name: result[p.name].reshape(samples, steps, *p.shape) for p in network.populations}
+            if population.neuron != READ_OUT:
+                result.setdefault(("spikes", name), []).append(fired != 0)
+    return {
+        (kind, name): np.stack(values, 1).reshape(samples, steps, *network[name].shape)
+        for (kind, name), values in result.items()
+    }

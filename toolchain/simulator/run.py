@@ -23,11 +23,14 @@ class Run:
     u, v, its bias or its input is not zero: our reading of the "active" and "inactive" of Davies et al.,
     IEEE Micro 38(1), 2018, who do not define them.
     core_spikes: int64 (samples, cores), spikes fired.
-    step_ns: float64 (samples, steps), length of each step on the chip if no message waits for another one; latest_ns:
-    at most so long (:mod:`snnc.simulator.timing`).
+    time_ps: int64 (samples,), picoseconds that all steps take on the chip if no message waits for another one;
+    latest_ps: at most so many (:mod:`snnc.simulator.timing`). step_ns, latest_ns: float64 (samples, steps), the same of
+    each step, in nanoseconds; of a run as a stream, which keeps nothing per step, without steps.
     rasters: the populations asked for, name -> bool (samples, steps, *shape); of a read-out its membranes, int32.
+    traces: those asked for, (kind, layer) -> (samples, steps, *shape), see :mod:`snnc.simulator.traces`.
     labels: int64 (samples,), or None.
-    Of a network without mapping, core_* have no cores and step_ns no steps.
+    warmup: steps that were run before these and are counted nowhere.
+    Of a network without mapping, core_* have no cores, step_ns no steps and time_ps is 0.
     """
 
     network_name: str
@@ -37,10 +40,14 @@ class Run:
     core_synops: np.ndarray
     core_active: np.ndarray
     core_spikes: np.ndarray
+    time_ps: np.ndarray
+    latest_ps: np.ndarray
     step_ns: np.ndarray
     latest_ns: np.ndarray
     rasters: Mapping[str, np.ndarray]
+    traces: Mapping[tuple[str, str], np.ndarray]
     labels: np.ndarray | None = None
+    warmup: int = 0
 
     @property
     def samples(self) -> int:
