@@ -13,7 +13,8 @@ from snnc.image import Image
 from snnc.network import READ_OUT, Network
 from snnc.processors import processors
 from snnc.samples import Samples
-from snnc.simulator.run import Run
+from snnc.simulator.axons import LANES
+from snnc.simulator.run import STEP_WORK, Run
 from snnc.simulator.tables import Placement, Tables, flatten, place
 from snnc.simulator.timing import step_ns
 
@@ -121,6 +122,8 @@ class _Job:
             core_active=np.zeros((count, cores), np.int64),
             core_spikes=np.zeros((count, cores), np.int64),
             step_ns=np.zeros((count, steps if mapped else 0)),
+            step_work=np.zeros((count, steps if mapped else 0, len(STEP_WORK)), np.int64),
+            layer_active=np.zeros((count, len(network.populations)), np.int64),
             rasters={
                 name: np.zeros((count, steps, *network[name].shape), np.int32 if reads[name] >= 0 else bool)
                 for name in rasters
@@ -140,7 +143,7 @@ class _Job:
     def blocks(self, workers: int) -> list[slice]:
         """Consecutive samples, such that every worker has some and a block stays in bounds."""
         count = len(self.samples)
-        each = self.samples.steps * (3 * 8 * self.prepared.placement.cores + self.columns + 4 * self.trace_columns)
+        each = self.samples.steps * (12 * self.prepared.placement.cores + self.columns + 4 * self.trace_columns)
         size = max(1, min(BLOCK_SAMPLES, -(-count // workers), BLOCK_BYTES // each))
         return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
@@ -151,13 +154,14 @@ class _Job:
         steps, count = self.samples.steps, block.stop - block.start
         # Copies, since the kernel is compiled for arrays that may be written to.
         spikes = np.array(self.samples.spikes[block]).reshape(count, steps, -1)
-        work = np.zeros((count, steps, 3, placement.cores), np.int64)
+        work = np.zeros((count, steps, 3, -(-placement.cores // LANES) * LANES), np.int32)
         raster = np.zeros((count, steps, self.columns), np.uint8)
         counts = self.run.spikes[block]
         read = int(np.sum([p.size for p in network.populations if p.neuron == READ_OUT], dtype=np.int64))
         sums, trace = np.zeros((count, read), np.int64), np.zeros((count, steps, self.trace_columns), np.int32)
         places = (self.raster_at, self.trace_at)
-        arguments = (spikes, *tables.arrays, *placement.arrays, *places, counts, work, raster, sums, trace)
+        totals = (self.run.step_work[block], self.run.layer_active[block])
+        arguments = (spikes, *tables.arrays, *placement.arrays, *places, counts, work, *totals, raster, sums, trace)
         kernels.run(*arguments)
         values = [(sums if reads else counts)[:, first : first + size] for reads, first, size in self.outputs]
         self.run.outputs[block] = np.concatenate(values, axis=1)
@@ -167,8 +171,8 @@ class _Job:
                 record, first = (trace, self.trace_at[k]) if self.trace_at[k] >= 0 else (raster, self.raster_at[k])
                 target[...] = record[:, :, first : first + network[name].size].reshape(target.shape)
         if self.prepared.image is not None:
-            synops, active, emitted = work[:, :, 0], work[:, :, 1], work[:, :, 2]
-            self.run.core_synops[block] = synops.sum(axis=1)
-            self.run.core_active[block] = active.sum(axis=1)
-            self.run.core_spikes[block] = emitted.sum(axis=1)
-            self.run.step_ns[block] = step_ns(self.prepared.image, synops, active, emitted)
+            work = work[..., : placement.cores]
+            core_work = (self.run.core_synops, self.run.core_active, self.run.core_spikes)
+            for kind, total in enumerate(core_work):
+                total[block] = work[:, :, kind].sum(axis=1)
+            self.run.step_ns[block] = step_ns(self.prepared.image, work[:, :, 0], work[:, :, 1], work[:, :, 2])

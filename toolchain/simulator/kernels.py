@@ -17,10 +17,13 @@ from __future__ import annotations
 import numpy as np
 
 from snnc.jit import compiled
+from snnc.simulator.axons import LANES
 from snnc.simulator.fans import FIRST, PHASE_X, PHASE_Y, PLAIN, SHIFT_X, SHIFT_Y, START, STOP
+from snnc.simulator.lanes import add_axons, add_causes
 from snnc.simulator.prefetch import prefetch
 from snnc.simulator.reference import DECAY, RANGE, UNIT
 from snnc.simulator.tables import (
+    CAUSES,
     CHANNELS,
     COLUMNS,
     CONV,
@@ -40,6 +43,7 @@ LOW = (1 << DECAY) - 1
 
 # Packed words in a line of cache.
 LINE = 16
+EFFECTS = len(CAUSES)
 
 
 @compiled
@@ -170,8 +174,9 @@ def _update(
     bias: np.ndarray,
     threshold: np.ndarray,
     fired: np.ndarray,
+    busy: np.ndarray,
 ) -> int:
-    """One step of neurons; clears `a`, writes `fired`. Returns how many were active.
+    """One step of neurons; clears `a`, writes `fired` and `busy` (active). Returns how many were active.
 
     |x| * keep >> 12 is taken in two halves, (|x| >> 12) * keep + ((|x| & 4095) * keep >> 12): the same
     number, and it stays within 32 bits. The casts keep numba from widening, so that the loop fills
@@ -181,7 +186,9 @@ def _update(
     active = 0
     for i in range(len(a)):
         old_u, old_v, drive = u[i], v[i], a[i]
-        active += (old_u != 0) | (old_v != 0) | (drive != 0) | (bias[i] != 0)
+        works = (old_u != 0) | (old_v != 0) | (drive != 0) | (bias[i] != 0)
+        active += works
+        busy[i] = works
         size = t(abs(old_u))
         kept = t(t(t(size >> DECAY) * keep_u[i]) + t(t(t(size & LOW) * keep_u[i]) >> DECAY))
         new_u = t((kept if old_u >= 0 else t(-kept)) + t(drive << UNIT))
@@ -202,6 +209,24 @@ def _update(
 
 
 @compiled
+def _follow(busy: np.ndarray, was: np.ndarray, core: np.ndarray, number: np.ndarray) -> None:
+    """Keep the number of busy neurons of each core, given who was busy before; brings `was` up to date.
+
+    Cores may take turns from neuron to neuron, and most neurons do as they did: only changes are looked at.
+    """
+    words = len(busy) // 8
+    now, before = busy[: 8 * words].view(np.uint64), was[: 8 * words].view(np.uint64)
+    for word in range(words):
+        if now[word] != before[word]:
+            for k in range(np.uint64(8 * word), np.uint64(8 * word + 8)):
+                number[core[k]] += np.int32(busy[k]) - np.int32(was[k])
+                was[k] = busy[k]
+    for k in range(np.uint64(8 * words), np.uint64(len(busy))):
+        number[core[k]] += np.int32(busy[k]) - np.int32(was[k])
+        was[k] = busy[k]
+
+
+@compiled
 def _collect(fired: np.ndarray, events: np.ndarray) -> int:
     """Indices of the non-zero entries; returns how many. Without branches: nothing to mispredict."""
     found = 0
@@ -209,6 +234,33 @@ def _collect(fired: np.ndarray, events: np.ndarray) -> int:
         events[found] = i
         found += fired[i] != 0
     return found
+
+
+@compiled
+def _count(
+    events: np.ndarray,
+    low: int,
+    window: np.ndarray,
+    axon_ptr: np.ndarray,
+    axon_core: np.ndarray,
+    axon_synapses: np.ndarray,
+    causes: np.ndarray,
+    synapses: np.ndarray,
+    effects: np.ndarray,
+) -> None:
+    """Add what spikes of the population that begins at a place `low` visit and cause to `synapses` and `effects`."""
+    number = np.uint64(len(events))
+    for e in range(number):
+        add_causes(effects, np.uint64(0), causes, np.uint64(low + events[e]))
+    start, rows, core = np.uint64(window[0]), np.uint64(window[1]), np.uint64(window[2])
+    for k in range(rows):
+        for e in range(number):
+            add_axons(synapses, core + k * np.uint64(LANES), axon_synapses, start + k + np.uint64(events[e]) * rows)
+    if rows == 0:
+        for e in range(number):
+            place = np.uint64(low + events[e])
+            for row in range(np.uint64(axon_ptr[place]), np.uint64(axon_ptr[place + np.uint64(1)])):
+                add_axons(synapses, np.uint64(axon_core[row]), axon_synapses, row)
 
 
 @compiled
@@ -229,9 +281,10 @@ def run(
     bias: np.ndarray,
     threshold: np.ndarray,
     reads: np.ndarray,
-    segments: np.ndarray,
-    segment_ptr: np.ndarray,
-    core_of: np.ndarray,
+    alone: np.ndarray,
+    core_at: np.ndarray,
+    causes: np.ndarray,
+    windows: np.ndarray,
     axon_ptr: np.ndarray,
     axon_core: np.ndarray,
     axon_synapses: np.ndarray,
@@ -239,22 +292,28 @@ def run(
     trace_at: np.ndarray,
     counts: np.ndarray,
     work: np.ndarray,
+    step_work: np.ndarray,
+    layer_active: np.ndarray,
     raster: np.ndarray,
     sums: np.ndarray,
     trace: np.ndarray,
 ) -> None:
-    """Simulate a block of samples; adds into the last five arguments, which arrive as zeros.
+    """Simulate a block of samples; adds into the arguments from `counts` on, which arrive as zeros.
 
     spikes: uint8 (samples, steps, inputs); or int32 values, of which each delivers that many times its weights, and
     the input's projections are Linear in the tables. feed .. reads: see :class:`snnc.simulator.tables.Tables`.
-    segments .. axon_synapses: see :class:`snnc.simulator.tables.Placement`.
+    alone .. causes: see :class:`snnc.simulator.tables.Placement`. windows .. axon_synapses: see
+    :class:`snnc.simulator.axons.Axons`.
     raster_at, trace_at: int64 (populations,), first column of a population in `raster` and `trace`, or -1.
-    counts: int32 (samples, neurons), spikes. work: int64 (samples, steps, 3, cores): synapses visited,
-    active neuron updates, spikes fired. raster: uint8 (samples, steps, columns). sums: int64 (samples, neurons of
-    read-outs), of their membranes. trace: int32 (samples, steps, columns), membranes.
+    counts: int32 (samples, neurons), spikes. work: int32 (samples, steps, 3, cores in whole LANES): synapses visited,
+    active neuron updates, spikes fired. step_work: int64 (samples, steps, columns), see
+    :attr:`snnc.simulator.run.Run.step_work`. layer_active: int64 (samples, populations), active neuron updates.
+    raster: uint8 (samples, steps, columns). sums: int64 (samples, neurons of read-outs), of their membranes. trace:
+    int32 (samples, steps, columns), membranes.
     """
     samples, steps, _ = spikes.shape
     graded = spikes.itemsize > 1
+    counted = len(causes) > 0
     populations = len(first) - 1
     neurons = first[populations]
     u, v, a = np.empty_like(bias), np.empty_like(bias), np.zeros_like(bias)
@@ -262,13 +321,18 @@ def run(
     # One place more than neurons: _collect writes once past the last event.
     events = np.empty((depth, neurons + 1), np.int32)
     found = np.zeros((depth, populations), np.int64)
+    busy, was = np.empty(neurons, np.uint8), np.empty(neurons, np.uint8)
+    working = np.empty(work.shape[3], np.int32)
     for n in range(samples):
         u[:] = 0
         v[:] = 0
         found[:] = 0
+        was[:] = 0
+        working[:] = 0
         for step in range(steps):
             now = step % depth
             synapses, active, emitted = work[n, step, 0], work[n, step, 1], work[n, step, 2]
+            effects = step_work[n, step]
             for p in range(populations):
                 low, high = first[p], first[p + 1]
                 if p == feed:
@@ -289,11 +353,22 @@ def run(
                             )
                         else:
                             _deliver_linear(a, low, arrived, fans, start, packed, plain)
-                    for s in range(segment_ptr[p], segment_ptr[p + 1]):
-                        i, j = segments[s, 0], segments[s, 1]
-                        active[segments[s, 2]] += _update(
-                            a[i:j], u[i:j], v[i:j], keep_u[i:j], keep_v[i:j], bias[i:j], threshold[i:j], fired[i:j]
-                        )
+                    active_here = _update(
+                        a[low:high],
+                        u[low:high],
+                        v[low:high],
+                        keep_u[low:high],
+                        keep_v[low:high],
+                        bias[low:high],
+                        threshold[low:high],
+                        fired[low:high],
+                        busy[low:high],
+                    )
+                    layer_active[n, p] += active_here
+                    if alone[p] >= 0:
+                        active[alone[p]] += np.int32(active_here)
+                    else:
+                        _follow(busy[low:high], was[low:high], core_at[low:high], working)
                     number = _collect(fired[low:high], events[now, low : high + 1])
                     if reads[p] >= 0:
                         for i in range(low, high):
@@ -301,13 +376,22 @@ def run(
                             if trace_at[p] >= 0:
                                 trace[n, step, trace_at[p] + order[i]] = v[i]
                 found[now, p] = number
-                for event in events[now, low : low + number]:
+                here = events[now, low : low + number]
+                for event in here:
                     local = order[low + event]
-                    neuron = low + local
-                    counts[n, neuron] += 1
-                    if core_of[neuron] >= 0:
-                        emitted[core_of[neuron]] += 1
-                    for k in range(axon_ptr[neuron], axon_ptr[neuron + 1]):
-                        synapses[axon_core[k]] += axon_synapses[k]
+                    counts[n, low + local] += 1
                     if raster_at[p] >= 0:
                         raster[n, step, raster_at[p] + local] = 1
+                if counted:
+                    if alone[p] >= 0:
+                        emitted[alone[p]] += np.int32(number)
+                    elif p != feed:
+                        for event in here:
+                            emitted[core_at[low + event]] += np.int32(1)
+                    _count(here, low, windows[p], axon_ptr, axon_core, axon_synapses, causes, synapses, effects)
+            active += working
+            if counted:
+                for core in range(len(working)):
+                    effects[EFFECTS] += synapses[core]
+                    effects[EFFECTS + 1] += active[core]
+                    effects[EFFECTS + 2] += emitted[core]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from snnc.samples import accuracy
+from snnc.simulator.tables import CAUSES
+
+STEP_WORK = (*CAUSES, "synops", "active", "spikes")
+"""Columns of :attr:`Run.step_work`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +30,9 @@ class Run:
     step_ns: float64 (samples, steps), length of each step on the chip (:mod:`snnc.simulator.timing`).
     rasters: the populations asked for, name -> bool (samples, steps, *shape); of a read-out its membranes, int32.
     labels: int64 (samples,), or None.
-    Of a network without mapping, core_* have no cores and step_ns no steps.
+    step_work: int64 (samples, steps, columns), the same counts over all cores but step by step, and what the spikes of
+    the step cause; columns as in STEP_WORK. layer_active: int64 (samples, populations), as core_active.
+    Of a network without mapping, core_* have no cores, step_ns and step_work no steps.
     """
 
     network_name: str
@@ -39,6 +45,8 @@ class Run:
     step_ns: np.ndarray
     rasters: Mapping[str, np.ndarray]
     labels: np.ndarray | None = None
+    step_work: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, len(STEP_WORK)), np.int64))
+    layer_active: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int64))
 
     @property
     def samples(self) -> int:

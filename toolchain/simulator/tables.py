@@ -9,6 +9,7 @@ order of the network.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from scipy import sparse
 from snnc.image import Image
 from snnc.network import READ_OUT, Network, Population
 from snnc.ops import Conv2d, Linear, matrix
+from snnc.simulator.axons import Axons, axons
 from snnc.simulator.common import input_of, integer_op, integer_params
 from snnc.simulator.fans import BLOCK, Fans
 from snnc.simulator.reference import RANGE, UNIT
@@ -24,6 +26,9 @@ from snnc.simulator.reference import RANGE, UNIT
 # Columns of Tables.projections. FIRST_FAN: first fan (Linear) or first row of `channels` (Conv2d).
 # From HEIGHT on: geometry, for Conv2d only.
 PRE, LAG, CONV, FIRST_FAN, HEIGHT, WIDTH, ROWS, COLUMNS, CHANNELS, STRIDE_Y, STRIDE_X, PAD_Y, PAD_X = range(13)
+
+# Columns of Placement.causes: what a spike counts for on the chip, whenever it is fired.
+CAUSES = ("effective_synops", "messages", "hops_x", "hops_y", "crossings", "axons", "input_spikes", "input_messages")
 
 # Bounds within which 32-bit registers are exact; see Tables.
 NARROW_INPUT = 1 << 18
@@ -73,27 +78,24 @@ class Tables:
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """Where the kernel counts; S segments, A axons (pairs of a neuron and a core that it reaches).
+    """Where the kernel counts; neurons are in its order.
 
-    cores: how many, at least 1. segments: int64 (S, 3): first place, one past the last, core; runs of
-    neurons of one population in one core, in the kernel's order. segment_ptr: int64 (P + 1,), segments of
-    each population (inputs have none). In the order of the network: core_of: int32 (N,), -1 for inputs;
-    axon_ptr: int64 (N + 1,), axon_core: int32 (A,), axon_synapses: int64 (A,), the stored synapses that a
-    spike of the neuron visits in the core.
+    cores: how many, at least 1. alone: int64 (P,), the core of a population that has only one, else -1. core_at: int32
+    (N,), core of the neuron, -1 for inputs. causes: int32 (N, 8), what a spike of the neuron counts for, columns as in
+    CAUSES; (0, 8) without an image. axons: the stored synapses that it visits in each core.
     """
 
     cores: int
-    segments: np.ndarray
-    segment_ptr: np.ndarray
-    core_of: np.ndarray
-    axon_ptr: np.ndarray
-    axon_core: np.ndarray
-    axon_synapses: np.ndarray
+    alone: np.ndarray
+    core_at: np.ndarray
+    causes: np.ndarray
+    axons: Axons
 
     @property
     def arrays(self) -> tuple[Any, ...]:
         """The kernel's arguments in its order."""
-        return tuple(getattr(self, f.name) for f in fields(self) if f.name != "cores")
+        axons = self.axons
+        return self.alone, self.core_at, self.causes, axons.windows, axons.ptr, axons.core, axons.synapses
 
 
 def flatten(network: Network, *, graded: bool = False) -> Tables:
@@ -157,23 +159,35 @@ def place(network: Network, tables: Tables, image: Image | None) -> Placement:
     if image is None:
         core_of = np.concatenate([np.full(p.size, 0 - (p.neuron == "input"), np.int32) for p in network.populations])
         stored = sparse.csr_array((network.size, 1), dtype=np.int64)
+        causes = np.zeros((0, len(CAUSES)), np.int32)
     else:
-        core_of, stored = image.mapping.core_of.astype(np.int32), image.usage.stored
+        core_of, stored, causes = image.mapping.core_of.astype(np.int32), image.usage.stored, _causes(image)
     first = tables.first
-    here = core_of[np.repeat(first[:-1], np.diff(first)) + tables.order]
-    # A segment begins with a population or where the core changes.
-    begin = np.union1d(first[:-1], 1 + np.flatnonzero(np.diff(here)))
-    segments = np.stack([begin, np.append(begin, network.size)[1:], here[begin]], 1)
-    segments = segments[segments[:, 2] >= 0].astype(np.int64)
+    neuron = np.repeat(first[:-1], np.diff(first)) + tables.order
+    ends = [(core_of[low:high].min(), core_of[low:high].max()) for low, high in pairwise(first.tolist())]
     return Placement(
         cores=stored.shape[1],
-        segments=segments,
-        segment_ptr=np.searchsorted(segments[:, 0], first),
-        core_of=core_of,
-        axon_ptr=stored.indptr.astype(np.int64),
-        axon_core=stored.indices.astype(np.int32),
-        axon_synapses=stored.data.astype(np.int64),
+        alone=np.array([low if low == high else -1 for low, high in ends], np.int64),
+        core_at=core_of[neuron],
+        causes=causes if image is None else causes[neuron],
+        axons=axons(stored[neuron], first),
     )
+
+
+def _causes(image: Image) -> np.ndarray:
+    """What a spike of each neuron counts for, (neurons, columns of CAUSES). Those of inputs are told apart."""
+    routes, outside = image.routes, image.mapping.core_of < 0
+    columns = {
+        "effective_synops": image.usage.effective.sum(axis=1),
+        "messages": np.where(outside, 0, routes.messages),
+        "hops_x": routes.hops_x,
+        "hops_y": routes.hops_y,
+        "crossings": routes.crossings,
+        "axons": np.diff(image.usage.stored.indptr),
+        "input_spikes": outside,
+        "input_messages": np.where(outside, routes.messages, 0),
+    }
+    return np.stack([np.asarray(columns[name], np.int32) for name in CAUSES], axis=1)
 
 
 def _first(network: Network) -> np.ndarray:
