@@ -13,10 +13,11 @@ from snnc.image import Image
 from snnc.network import READ_OUT, Network
 from snnc.processors import processors
 from snnc.samples import Recording, expect, require_integers
-from snnc.simulator.run import Run
+from snnc.simulator.axons import LANES
+from snnc.simulator.run import STEP_WORK, Run
 from snnc.simulator.state import State, empty
 from snnc.simulator.tables import Placement, Tables, flatten, place
-from snnc.simulator.timing import ACTIVE, SPIKES, SYNOPS, WORK, step_ps
+from snnc.simulator.timing import TIMES, WORK, step_ps
 from snnc.simulator.traces import Columns, Memory, Sink, Trace, check
 
 # Bound on what one call of the kernel reads and writes per step.
@@ -140,6 +141,7 @@ class _Job:
         self.read = sum(p.size for p in network.populations if p.neuron == READ_OUT)
         mapped = prepared.image is not None
         cores = prepared.placement.cores if mapped else 0
+        kept = steps if mapped and not stream else 0
         self.run = Run(
             network_name=network.name,
             steps=steps,
@@ -150,8 +152,10 @@ class _Job:
             core_spikes=np.zeros((count, cores), np.int64),
             time_ps=np.zeros(count, np.int64),
             latest_ps=np.zeros(count, np.int64),
-            step_ns=np.zeros((count, steps if mapped and not stream else 0)),
-            latest_ns=np.zeros((count, steps if mapped and not stream else 0)),
+            step_ns=np.zeros((count, kept)),
+            latest_ns=np.zeros((count, kept)),
+            step_work=np.zeros((count, kept, len(STEP_WORK)), np.int64),
+            layer_active=np.zeros((count, len(network.populations)), np.int64),
             rasters={},
             traces={},
             labels=recording.labels,
@@ -161,7 +165,9 @@ class _Job:
         self.columns = Columns(network, prepared.tables, sinks)
         self.columns.open(count, steps)
         inputs = int(np.prod(recording.shape)) * recording.kind.itemsize
-        self.step_bytes = inputs + len(WORK) * 8 * prepared.placement.cores + self.columns.bytes
+        self.lanes = -(-prepared.placement.cores // LANES) * LANES
+        per_core = 4 * len(WORK) * self.lanes + 8 * len(TIMES) * prepared.placement.cores
+        self.step_bytes = inputs + per_core + 8 * len(STEP_WORK) + self.columns.bytes
 
     def blocks(self, workers: int) -> list[slice]:
         """Consecutive samples, such that every worker has some and a block of whole samples stays in bounds."""
@@ -201,20 +207,28 @@ class _Job:
         count, steps = block.stop - block.start, stop - first
         # A copy, since the kernel is compiled for arrays that may be written to.
         spikes = np.array(self.recording.piece(block, first, stop)).reshape(count, steps, -1)
-        work = np.zeros((count, steps, len(WORK), placement.cores), np.int64)
+        work = np.zeros((count, steps, len(WORK), self.lanes), np.int32)
+        times = np.zeros((count, steps, len(TIMES), placement.cores), np.int64)
+        effects = np.zeros((count, steps, len(STEP_WORK)), np.int64)
+        active = np.zeros((count, len(self.prepared.network.populations)), np.int64)
         record = self.columns.record(count, steps)
-        arguments = (spikes, first, state, *self.arrays, run.spikes[block], work, sums, record)
+        counters = (run.spikes[block], sums, work, times, effects, active)
+        arguments = (spikes, first, state, *self.arrays, *counters, record)
         kernels.run(*arguments)
         if first < self.warmup:
             return
+        run.layer_active[block] += active
         first, stop = first - self.warmup, stop - self.warmup
         self.columns.write(record, block, first)
         if self.prepared.image is not None:
-            run.core_synops[block] += work[:, :, SYNOPS].sum(axis=1)
-            run.core_active[block] += work[:, :, ACTIVE].sum(axis=1)
-            run.core_spikes[block] += work[:, :, SPIKES].sum(axis=1)
-            earliest, latest = step_ps(self.prepared.image, work)
+            work = work[..., : placement.cores]
+            for kind, total in enumerate((run.core_synops, run.core_active, run.core_spikes)):
+                total[block] += work[:, :, kind].sum(axis=1)
+            assert placement.durations is not None
+            hops = effects[:, :, [STEP_WORK.index("hops_x"), STEP_WORK.index("hops_y")]].sum(axis=2)
+            earliest, latest = step_ps(self.prepared.image, placement.durations, work, times, hops)
             run.time_ps[block] += earliest.sum(axis=1)
             run.latest_ps[block] += latest.sum(axis=1)
             if run.step_ns.shape[1]:
                 run.step_ns[block, first:stop], run.latest_ns[block, first:stop] = earliest / 1000, latest / 1000
+                run.step_work[block, first:stop] = effects

@@ -17,11 +17,15 @@ from __future__ import annotations
 import numpy as np
 
 from snnc.jit import compiled
+from snnc.simulator.axons import LANES, Axons
 from snnc.simulator.fans import FIRST, PHASE_X, PHASE_Y, PLAIN, SHIFT_X, SHIFT_Y, START, STOP
+from snnc.simulator.lanes import add_axons as add_row
+from snnc.simulator.lanes import add_causes
 from snnc.simulator.prefetch import prefetch
 from snnc.simulator.reference import DECAY, RANGE, UNIT
 from snnc.simulator.state import Record, State
 from snnc.simulator.tables import (
+    CAUSES,
     CHANNELS,
     COLUMNS,
     CONV,
@@ -36,12 +40,13 @@ from snnc.simulator.tables import (
     STRIDE_Y,
     WIDTH,
 )
-from snnc.simulator.timing import ACTIVE, ARRIVE, HOPS, RECEIVE, SEND, SPIKES, SYNOPS
+from snnc.simulator.timing import ACTIVE, ARRIVE, RECEIVE, SEND, SPIKES, SYNOPS
 
 LOW = (1 << DECAY) - 1
 
 # Packed words in a line of cache.
 LINE = 16
+EFFECTS = len(CAUSES)
 
 
 @compiled
@@ -172,8 +177,9 @@ def _update(
     bias: np.ndarray,
     threshold: np.ndarray,
     fired: np.ndarray,
+    busy: np.ndarray,
 ) -> int:
-    """One step of neurons; clears `a`, writes `fired`. Returns how many were active.
+    """One step of neurons; clears `a`, writes `fired` and `busy` (active). Returns how many were active.
 
     |x| * keep >> 12 is taken in two halves, (|x| >> 12) * keep + ((|x| & 4095) * keep >> 12): the same
     number, and it stays within 32 bits. The casts keep numba from widening, so that the loop fills
@@ -183,7 +189,9 @@ def _update(
     active = 0
     for i in range(len(a)):
         old_u, old_v, drive = u[i], v[i], a[i]
-        active += (old_u != 0) | (old_v != 0) | (drive != 0) | (bias[i] != 0)
+        works = ((old_u != 0) & (keep_u[i] != 0)) | (old_v != 0) | (drive != 0) | (bias[i] != 0)
+        active += works
+        busy[i] = works
         size = t(abs(old_u))
         kept = t(t(t(size >> DECAY) * keep_u[i]) + t(t(t(size & LOW) * keep_u[i]) >> DECAY))
         new_u = t((kept if old_u >= 0 else t(-kept)) + t(drive << UNIT))
@@ -216,8 +224,10 @@ def _update_adaptive(
     threshold: np.ndarray,
     jump: np.ndarray,
     fired: np.ndarray,
+    busy: np.ndarray,
 ) -> int:
-    """As :func:`_update`, of neurons with a second compartment, each of which is active or not by itself.
+    """As :func:`_update`, of neurons with a second compartment, each of which is active or not by itself; so `busy` is
+    0, 1 or 2.
 
     w: what the second compartment adds in this step; on return, what it adds in the next one, which is known once
     it is known which neurons spike.
@@ -225,7 +235,10 @@ def _update_adaptive(
     active = 0
     for i in range(len(a)):
         second = w[i] != 0
-        active += second + ((u[i] != 0) | (v[i] != 0) | (a[i] != 0) | (bias[i] != 0) | second)
+        held = (u[i] != 0) & (keep_u[i] != 0)
+        works = second + (held | (v[i] != 0) | (a[i] != 0) | (bias[i] != 0) | second)
+        active += works
+        busy[i] = works
         size = abs(np.int64(u[i]))
         new_u = (size * keep_u[i] >> DECAY) * (1 if u[i] >= 0 else -1) + (np.int64(a[i]) << UNIT)
         if new_u > RANGE:
@@ -247,6 +260,24 @@ def _update_adaptive(
 
 
 @compiled
+def _follow(busy: np.ndarray, was: np.ndarray, core: np.ndarray, number: np.ndarray) -> None:
+    """Keep the number of busy neurons of each core, given who was busy before; brings `was` up to date.
+
+    Cores may take turns from neuron to neuron, and most neurons do as they did: only changes are looked at.
+    """
+    words = len(busy) // 8
+    now, before = busy[: 8 * words].view(np.uint64), was[: 8 * words].view(np.uint64)
+    for word in range(words):
+        if now[word] != before[word]:
+            for k in range(np.uint64(8 * word), np.uint64(8 * word + 8)):
+                number[core[k]] += np.int32(busy[k]) - np.int32(was[k])
+                was[k] = busy[k]
+    for k in range(np.uint64(8 * words), np.uint64(len(busy))):
+        number[core[k]] += np.int32(busy[k]) - np.int32(was[k])
+        was[k] = busy[k]
+
+
+@compiled
 def _collect(fired: np.ndarray, events: np.ndarray) -> int:
     """Indices of the non-zero entries; returns how many. Without branches: nothing to mispredict."""
     found = 0
@@ -254,6 +285,21 @@ def _collect(fired: np.ndarray, events: np.ndarray) -> int:
         events[found] = i
         found += fired[i] != 0
     return found
+
+
+@compiled
+def _add_axons(events: np.ndarray, low: int, p: int, axons: Axons, counters: np.ndarray) -> None:
+    """Add the axons of spikes of population p, which begins at a place `low`, to the counters of all cores."""
+    number, window = np.uint64(len(events)), axons.windows[p]
+    start, rows, core = np.uint64(window[0]), np.uint64(window[1]), np.uint64(window[2])
+    for k in range(rows):
+        for e in range(number):
+            add_row(counters, core + k * np.uint64(LANES), axons.rows, start + k + np.uint64(events[e]) * rows)
+    if rows == 0:
+        for e in range(number):
+            place = np.uint64(low + events[e])
+            for row in range(np.uint64(axons.ptr[place]), np.uint64(axons.ptr[place + np.uint64(1)])):
+                add_row(counters, np.uint64(axons.core[row]), axons.rows, row)
 
 
 @compiled
@@ -279,19 +325,19 @@ def run(
     adapts: np.ndarray,
     keep_w: np.ndarray,
     jump: np.ndarray,
-    segments: np.ndarray,
-    segment_ptr: np.ndarray,
-    core_of: np.ndarray,
-    axon_ptr: np.ndarray,
-    axon_core: np.ndarray,
-    axon_synapses: np.ndarray,
-    axon_ps: np.ndarray,
+    alone: np.ndarray,
+    core_at: np.ndarray,
+    causes: np.ndarray,
     send_ps: np.ndarray,
     arrive_ps: np.ndarray,
-    hops: np.ndarray,
+    visits: Axons,
+    takes: Axons,
     counts: np.ndarray,
-    work: np.ndarray,
     sums: np.ndarray,
+    work: np.ndarray,
+    times: np.ndarray,
+    step_work: np.ndarray,
+    layer_active: np.ndarray,
     record: Record,
 ) -> None:
     """Simulate steps `begin`, `begin` + 1, ... of a block of samples, from `state` on, and leave theirs in it.
@@ -299,17 +345,24 @@ def run(
     spikes: uint8 (samples, steps, inputs); or int32 values, of which each delivers that many times its weights, and
     the input's projections are Linear in the tables. begin: 0 clears the state first. A state of one recording alone
     serves for whole recordings, one after the other. feed .. jump: see :class:`snnc.simulator.tables.Tables`.
-    segments .. hops: see :class:`snnc.simulator.tables.Placement`.
+    alone .. takes: see :class:`snnc.simulator.tables.Placement`.
 
     Added to, and so carried on from piece to piece: counts: int32 (samples, neurons), spikes. sums: int64 (samples,
-    neurons of read-outs), of their membranes. Of these steps alone, and to arrive as zeros: work: int64 (samples,
-    steps, 7, cores), as in :data:`snnc.simulator.timing.WORK`. record.spikes. Written: the rest of record.
+    neurons of read-outs), of their membranes. layer_active: int64 (samples, populations), active neuron updates.
+    Of these steps alone, and to arrive as zeros: work: int32 (samples, steps, 4, cores in whole LANES), as in
+    :data:`snnc.simulator.timing.WORK`. times: int64 (samples, steps, 2, cores), as in ``TIMES`` there. step_work:
+    int64 (samples, steps, columns), see :attr:`snnc.simulator.run.Run.step_work`. record.spikes. Written: the rest of
+    record.
     """
     samples, steps, _ = spikes.shape
     graded = spikes.itemsize > 1
+    counted = len(causes) > 0
     populations = len(first) - 1
     a = np.zeros_like(bias)
     fired = np.empty(first[populations], np.uint8)
+    # Who was busy in the step before, and how many in each core: from nobody on, wherever a piece begins.
+    busy, was = np.empty(first[populations], np.uint8), np.empty(first[populations], np.uint8)
+    working = np.empty(work.shape[3], np.int32)
     for n in range(samples):
         r = n % len(state.u)
         u, v, w = state.u[r], state.v[r], state.w[r]
@@ -319,11 +372,14 @@ def run(
             v[:] = 0
             w[:] = 0
             found[:] = 0
+        was[:] = 0
+        working[:] = 0
         for step in range(steps):
             now = (begin + step) % depth
-            synapses, active, emitted = work[n, step, SYNOPS], work[n, step, ACTIVE], work[n, step, SPIKES]
-            receive, send = work[n, step, RECEIVE], work[n, step, SEND]
-            arrive, travel = work[n, step, ARRIVE], work[n, step, HOPS]
+            synapses, active = work[n, step, SYNOPS], work[n, step, ACTIVE]
+            emitted, receive = work[n, step, SPIKES], work[n, step, RECEIVE]
+            send, arrive = times[n, step, SEND], times[n, step, ARRIVE]
+            effects = step_work[n, step]
             for p in range(populations):
                 low, high = first[p], first[p + 1]
                 if p == feed:
@@ -345,27 +401,39 @@ def run(
                             )
                         else:
                             _deliver_linear(a, low, arrived, fans, start, packed, plain)
-                    for s in range(segment_ptr[p], segment_ptr[p + 1]):
-                        i, j = segments[s, 0], segments[s, 1]
-                        if adapts[p] >= 0:
-                            first_w, last_w = i - low + adapts[p], j - low + adapts[p]
-                            active[segments[s, 2]] += _update_adaptive(
-                                a[i:j],
-                                u[i:j],
-                                v[i:j],
-                                w[first_w:last_w],
-                                keep_u[i:j],
-                                keep_v[i:j],
-                                keep_w[first_w:last_w],
-                                bias[i:j],
-                                threshold[i:j],
-                                jump[first_w:last_w],
-                                fired[i:j],
-                            )
-                        else:
-                            active[segments[s, 2]] += _update(
-                                a[i:j], u[i:j], v[i:j], keep_u[i:j], keep_v[i:j], bias[i:j], threshold[i:j], fired[i:j]
-                            )
+                    if adapts[p] >= 0:
+                        i, j = adapts[p], adapts[p] + high - low
+                        working_here = _update_adaptive(
+                            a[low:high],
+                            u[low:high],
+                            v[low:high],
+                            w[i:j],
+                            keep_u[low:high],
+                            keep_v[low:high],
+                            keep_w[i:j],
+                            bias[low:high],
+                            threshold[low:high],
+                            jump[i:j],
+                            fired[low:high],
+                            busy[low:high],
+                        )
+                    else:
+                        working_here = _update(
+                            a[low:high],
+                            u[low:high],
+                            v[low:high],
+                            keep_u[low:high],
+                            keep_v[low:high],
+                            bias[low:high],
+                            threshold[low:high],
+                            fired[low:high],
+                            busy[low:high],
+                        )
+                    layer_active[n, p] += working_here
+                    if alone[p] >= 0:
+                        active[alone[p]] += np.int32(working_here)
+                    else:
+                        _follow(busy[low:high], was[low:high], core_at[low:high], working)
                     number = _collect(fired[low:high], events[now, low : high + 1])
                     if reads[p] >= 0:
                         for i in range(low, high):
@@ -377,19 +445,27 @@ def run(
                         for i in range(low, high):
                             record.v[n, step, record.v_at[p] + order[i]] = v[i]
                 found[now, p] = number
-                shown = record.spikes_at[p]
-                for event in events[now, low : low + number]:
+                here, shown = events[now, low : low + number], record.spikes_at[p]
+                for event in here:
                     local = order[low + event]
-                    neuron = low + local
-                    counts[n, neuron] += 1
-                    core = core_of[neuron]
-                    if core >= 0:
-                        emitted[core] += 1
-                        arrive[core] = max(arrive[core], send[core] + arrive_ps[neuron])
-                        send[core] += send_ps[neuron]
-                        travel[core] += hops[neuron]
-                    for k in range(axon_ptr[neuron], axon_ptr[neuron + 1]):
-                        synapses[axon_core[k]] += axon_synapses[k]
-                        receive[axon_core[k]] += axon_ps[k]
+                    counts[n, low + local] += 1
                     if shown >= 0:
                         record.spikes[n, step, shown + local] = 1
+                if counted:
+                    if p != feed:
+                        for event in here:
+                            core = core_at[low + event]
+                            emitted[core] += np.int32(1)
+                            arrive[core] = max(arrive[core], send[core] + arrive_ps[low + event])
+                            send[core] += send_ps[low + event]
+                    for event in here:
+                        add_causes(effects, np.uint64(0), causes, np.uint64(low + event))
+                    _add_axons(here, low, p, visits, synapses)
+                    if len(takes.rows):
+                        _add_axons(here, low, p, takes, receive)
+            active += working
+            if counted:
+                for core in range(len(working)):
+                    effects[EFFECTS] += synapses[core]
+                    effects[EFFECTS + 1] += active[core]
+                    effects[EFFECTS + 2] += emitted[core]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from snnc.samples import accuracy
+from snnc.simulator.tables import CAUSES
+
+STEP_WORK = (*CAUSES, "synops", "active", "spikes")
+"""Columns of :attr:`Run.step_work`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,8 +23,8 @@ class Run:
     without spikes the sum of its membranes over the steps, as of the float network's.
     core_synops: int64 (samples, cores), stored synapses visited: every spike visits all that its axon
     holds in a core, in the step in which it is fired, whatever the delay of its delivery.
-    core_active: int64 (samples, cores), updates of active neurons. A neuron is active in a step in which
-    u, v, its bias or its input is not zero: our reading of the "active" and "inactive" of Davies et al.,
+    core_active: int64 (samples, cores), updates of active neurons. A neuron is active in a step in which u (if any of
+    it is kept), v, its bias or its input is not zero: our reading of the "active" and "inactive" of Davies et al.,
     IEEE Micro 38(1), 2018, who do not define them.
     core_spikes: int64 (samples, cores), spikes fired.
     time_ps: int64 (samples,), picoseconds that all steps take on the chip if no message waits for another one;
@@ -30,7 +34,9 @@ class Run:
     traces: those asked for, (kind, layer) -> (samples, steps, *shape), see :mod:`snnc.simulator.traces`.
     labels: int64 (samples,), or None.
     warmup: steps that were run before these and are counted nowhere.
-    Of a network without mapping, core_* have no cores, step_ns no steps and time_ps is 0.
+    step_work: int64 (samples, steps, columns), the same counts over all cores but step by step, and what the spikes of
+    the step cause; columns as in STEP_WORK. layer_active: int64 (samples, populations), as core_active.
+    Of a network without mapping, core_* have no cores, step_* no steps and time_ps is 0.
     """
 
     network_name: str
@@ -48,6 +54,8 @@ class Run:
     traces: Mapping[tuple[str, str], np.ndarray]
     labels: np.ndarray | None = None
     warmup: int = 0
+    step_work: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, len(STEP_WORK)), np.int64))
+    layer_active: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int64))
 
     @property
     def samples(self) -> int:

@@ -9,6 +9,7 @@ order of the network.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from scipy import sparse
 from snnc.image import Image
 from snnc.network import ADAPTIVE, READ_OUT, Network, Population
 from snnc.ops import Conv2d, Linear, matrix
+from snnc.simulator.axons import Axons, axons
 from snnc.simulator.common import input_of, integer_op, integer_params
 from snnc.simulator.fans import BLOCK, Fans
 from snnc.simulator.reference import RANGE, UNIT
@@ -25,6 +27,9 @@ from snnc.simulator.timing import Durations, durations
 # Columns of Tables.projections. FIRST_FAN: first fan (Linear) or first row of `channels` (Conv2d).
 # From HEIGHT on: geometry, for Conv2d only.
 PRE, LAG, CONV, FIRST_FAN, HEIGHT, WIDTH, ROWS, COLUMNS, CHANNELS, STRIDE_Y, STRIDE_X, PAD_Y, PAD_X = range(13)
+
+# Columns of Placement.causes: what a spike counts for on the chip, whenever it is fired.
+CAUSES = ("effective_synops", "messages", "hops_x", "hops_y", "crossings", "axons", "input_spikes", "input_messages")
 
 # Bounds within which 32-bit registers are exact; see Tables.
 NARROW_INPUT = 1 << 18
@@ -78,32 +83,29 @@ class Tables:
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """Where the kernel counts; S segments, A axons (pairs of a neuron and a core that it reaches).
+    """Where the kernel counts; neurons are in its order.
 
-    cores: how many, at least 1. segments: int64 (S, 3): first place, one past the last, core; runs of
-    neurons of one population in one core, in the kernel's order. segment_ptr: int64 (P + 1,), segments of
-    each population (inputs have none). In the order of the network: core_of: int32 (N,), -1 for inputs;
-    axon_ptr: int64 (N + 1,), axon_core: int32 (A,), axon_synapses: int64 (A,), the stored synapses that a
-    spike of the neuron visits in the core. axon_ps, send_ps, arrive_ps, hops: see
-    :class:`snnc.simulator.timing.Durations`.
+    cores: how many, at least 1. alone: int64 (P,), the core of a population that has only one, else -1. core_at: int32
+    (N,), core of the neuron, -1 for inputs. causes: int32 (N, 8), what a spike of the neuron counts for, columns as in
+    CAUSES; (0, 8) without an image. send_ps, arrive_ps: int64 (N,), see :class:`snnc.simulator.timing.Durations`.
+    visits: the stored synapses that it visits in each core. takes: how long that takes, in the unit of the durations,
+    where the synapses do not tell; else without rows. durations: of the image; None without one.
     """
 
     cores: int
-    segments: np.ndarray
-    segment_ptr: np.ndarray
-    core_of: np.ndarray
-    axon_ptr: np.ndarray
-    axon_core: np.ndarray
-    axon_synapses: np.ndarray
-    axon_ps: np.ndarray
+    alone: np.ndarray
+    core_at: np.ndarray
+    causes: np.ndarray
     send_ps: np.ndarray
     arrive_ps: np.ndarray
-    hops: np.ndarray
+    visits: Axons
+    takes: Axons
+    durations: Durations | None
 
     @property
     def arrays(self) -> tuple[Any, ...]:
         """The kernel's arguments in its order."""
-        return tuple(getattr(self, f.name) for f in fields(self) if f.name != "cores")
+        return tuple(getattr(self, f.name) for f in fields(self) if f.name not in ("cores", "durations"))
 
 
 def flatten(network: Network, *, graded: bool = False) -> Tables:
@@ -167,32 +169,27 @@ def flatten(network: Network, *, graded: bool = False) -> Tables:
 
 def place(network: Network, tables: Tables, image: Image | None) -> Placement:
     """Placement of an image; without one, of a single core in which only updates are counted."""
+    nothing = sparse.csr_array((network.size, 1), dtype=np.int64)
     if image is None:
         core_of = np.concatenate([np.full(p.size, 0 - (p.neuron == "input"), np.int32) for p in network.populations])
-        stored = sparse.csr_array((network.size, 1), dtype=np.int64)
-        nothing = np.zeros(network.size, np.int64)
-        takes = Durations(nothing[:0], nothing, nothing, nothing)
+        stored = nothing
+        causes, takes = np.zeros((0, len(CAUSES)), np.int32), None
     else:
-        core_of, stored = image.mapping.core_of.astype(np.int32), image.usage.stored
+        core_of, stored, causes = image.mapping.core_of.astype(np.int32), image.usage.stored, _causes(image)
         takes = durations(image)
     first = tables.first
-    here = core_of[np.repeat(first[:-1], np.diff(first)) + tables.order]
-    # A segment begins with a population or where the core changes.
-    begin = np.union1d(first[:-1], 1 + np.flatnonzero(np.diff(here)))
-    segments = np.stack([begin, np.append(begin, network.size)[1:], here[begin]], 1)
-    segments = segments[segments[:, 2] >= 0].astype(np.int64)
+    neuron = np.repeat(first[:-1], np.diff(first)) + tables.order
+    ends = [(core_of[low:high].min(), core_of[low:high].max()) for low, high in pairwise(first.tolist())]
     return Placement(
         cores=stored.shape[1],
-        segments=segments,
-        segment_ptr=np.searchsorted(segments[:, 0], first),
-        core_of=core_of,
-        axon_ptr=stored.indptr.astype(np.int64),
-        axon_core=stored.indices.astype(np.int32),
-        axon_synapses=stored.data.astype(np.int64),
-        axon_ps=takes.axon,
-        send_ps=takes.send,
-        arrive_ps=takes.arrive,
-        hops=takes.hops,
+        alone=np.array([low if low == high else -1 for low, high in ends], np.int64),
+        core_at=core_of[neuron],
+        causes=causes if takes is None else causes[neuron],
+        send_ps=np.zeros(0, np.int64) if takes is None else takes.send[neuron],
+        arrive_ps=np.zeros(0, np.int64) if takes is None else takes.arrive[neuron],
+        visits=axons(stored[neuron], first),
+        takes=axons(nothing if takes is None or takes.axon is None else takes.axon[neuron], first),
+        durations=takes,
     )
 
 
@@ -200,6 +197,22 @@ def neuron_order(network: Network) -> np.ndarray:
     """All neurons, by their number in the network, in the order in which cores work through them, int64 (N,)."""
     offsets = network.offsets
     return np.concatenate([_order(p.size, _channels(network, p)) + offsets[p.name] for p in network.populations])
+
+
+def _causes(image: Image) -> np.ndarray:
+    """What a spike of each neuron counts for, (neurons, columns of CAUSES). Those of inputs are told apart."""
+    routes, outside = image.routes, image.mapping.core_of < 0
+    columns = {
+        "effective_synops": image.usage.effective.sum(axis=1),
+        "messages": np.where(outside, 0, routes.messages),
+        "hops_x": routes.hops_x,
+        "hops_y": routes.hops_y,
+        "crossings": routes.crossings,
+        "axons": np.diff(image.usage.stored.indptr),
+        "input_spikes": outside,
+        "input_messages": np.where(outside, routes.messages, 0),
+    }
+    return np.stack([np.asarray(columns[name], np.int32) for name in CAUSES], axis=1)
 
 
 def _first(network: Network) -> np.ndarray:

@@ -30,9 +30,11 @@ receive a convolution by place and then channel.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from snnc import traffic
 from snnc.costs import Timing
@@ -40,11 +42,15 @@ from snnc.image import Image
 from snnc.quantities import Quantity
 from snnc.resources import FORMATS
 
-WORK = ("synops", "active", "spikes", "receive_ps", "send_ps", "arrive_ps", "hops")
+WORK = ("synops", "active", "spikes", "receive")
 """What the kernel counts per core and step: stored synapses visited, active updates, spikes fired, time of receiving
-and of sending, when the last message that the core sends arrives, after it began to send, and hops of all of them."""
+in units of :class:`Durations`, unless the synapses tell it."""
 
-SYNOPS, ACTIVE, SPIKES, RECEIVE, SEND, ARRIVE, HOPS = range(len(WORK))
+TIMES = ("send_ps", "arrive_ps")
+"""The same: time of sending, and when the last message that the core sends arrives, after it began to send."""
+
+SYNOPS, ACTIVE, SPIKES, RECEIVE = range(len(WORK))
+SEND, ARRIVE = range(len(TIMES))
 
 
 def ps(quantity: Quantity | None) -> int:
@@ -54,17 +60,17 @@ def ps(quantity: Quantity | None) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Durations:
-    """What one spike of each neuron takes, int64: picoseconds; N neurons, A axons in the order of `usage.stored`.
+    """What one spike of each neuron takes; N neurons in the order of the network.
 
-    axon: (A,), to receive it in a core. send: (N,), to send it to all that it reaches. arrive: (N,), from the moment
-    at which its sending begins until the last core has it. hops: (N,), links that its messages take. Of inputs, which
-    are outside, the last three are 0.
+    unit: picoseconds. axon: CSR int64 (N, cores), units that receiving it takes a core; None where that is `unit` for
+    each stored synapse that it visits. send: int64 (N,), ps, to send it to all that it reaches. arrive: int64 (N,), ps
+    from the moment at which its sending begins until the last core has it. Both are 0 for inputs, which are outside.
     """
 
-    axon: np.ndarray
+    unit: int
+    axon: sparse.csr_array | None
     send: np.ndarray
     arrive: np.ndarray
-    hops: np.ndarray
 
 
 def durations(image: Image) -> Durations:
@@ -84,11 +90,12 @@ def durations(image: Image) -> Durations:
     arrive = np.zeros(len(core_of), np.int64)
     np.maximum.at(arrive, neuron, ps(timing.spike_ns) + turn * out + travel)
     send = ps(timing.spike_ns) + number * out
+    unit, axon = _axons(image)
     return Durations(
-        axon=_axons(image),
+        unit=unit,
+        axon=axon,
         send=np.where(inside, send, 0).astype(np.int64),
         arrive=np.where(inside, arrive, 0),
-        hops=np.where(inside, image.routes.hops_x + image.routes.hops_y, 0),
     )
 
 
@@ -97,34 +104,42 @@ def synop_ps(timing: Timing) -> np.ndarray:
     return np.array([ps(getattr(timing, f"synop_{name}_ns", None) or timing.synop_ns) for name in FORMATS], np.int64)
 
 
-def _axons(image: Image) -> np.ndarray:
+def _axons(image: Image) -> tuple[int, sparse.csr_array | None]:
+    """(unit, axon) of :class:`Durations`."""
     usage, timing = image.usage, image.target.timing
     message, each = ps(timing.message_in_ns), synop_ps(timing)
-    if len(set(each)) == 1:
-        return usage.stored.data * each[0] + message
+    if len(set(each)) == 1 and message == 0:
+        return int(each[0]), None
+    unit = math.gcd(message, *each.tolist()) or 1
     # Several projections may meet in an axon, each in a format of its own.
-    result, cores = np.full(usage.stored.nnz, message, np.int64), usage.cores
+    result, cores = np.full(usage.stored.nnz, message // unit, np.int64), usage.cores
     key = np.repeat(np.arange(usage.stored.shape[0]), np.diff(usage.stored.indptr)) * cores + usage.stored.indices
     for projection in image.network.projections:
         visits = usage.visits_of[projection.name].tocoo()
         first = image.network.offsets[projection.pre]
         at = np.searchsorted(key, (visits.col + first) * cores + visits.row)
-        np.add.at(result, at, visits.data * each[usage.formats[projection.name][visits.row]])
-    return result
+        np.add.at(result, at, visits.data * (each // unit)[usage.formats[projection.name][visits.row]])
+    return unit, sparse.csr_array((result, usage.stored.indices, usage.stored.indptr), shape=usage.stored.shape)
 
 
-def step_ps(image: Image, work: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(earliest, latest) end of steps, picoseconds, int64 (...). work: int64 (..., 7, cores), as in ``WORK``."""
+def step_ps(
+    image: Image, takes: Durations, work: np.ndarray, times: np.ndarray, hops: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(earliest, latest) end of steps, picoseconds, int64 (...).
+
+    work, times: integers (..., 4 and 2, cores), as in ``WORK`` and ``TIMES``. hops: (...), links that messages take.
+    """
     timing = image.target.timing
-    receive, send = work[..., RECEIVE, :], work[..., SEND, :]
+    units = work[..., SYNOPS if takes.axon is None else RECEIVE, :]
+    receive, send = units.astype(np.int64) * takes.unit, times[..., SEND, :]
     update = update_ps(timing, image.usage.neurons, work[..., ACTIVE, :], work[..., SPIKES, :])
     first = update + (receive if (timing.pipeline, timing.messages) == ("serial", "buffered") else 0)
-    arrives = np.where(work[..., SPIKES, :] > 0, first + work[..., ARRIVE, :], 0)
+    arrives = np.where(work[..., SPIKES, :] > 0, first + times[..., ARRIVE, :], 0)
     sent = update + send
     busy = receive + sent if timing.pipeline == "serial" else np.maximum(receive, sent)
     earliest = np.maximum(busy, arrives).max(axis=-1)
     # A message waits for each other message at most once on every link that this one takes.
-    last = arrives.max(axis=-1) + ps(timing.link_ns) * work[..., HOPS, :].sum(axis=-1)
+    last = arrives.max(axis=-1) + ps(timing.link_ns) * hops
     latest = np.maximum(busy.max(axis=-1), last)
     if timing.messages == "live":
         begins = last[..., None] if timing.pipeline == "overlapped" else np.maximum(sent, last[..., None])
