@@ -24,6 +24,7 @@ class Ours:
     run: Run
     rasters: dict[str, np.ndarray]
     membranes: dict[str, np.ndarray]
+    active: np.ndarray
     updated: np.ndarray
     fired: np.ndarray
     synops: np.ndarray
@@ -54,7 +55,7 @@ def ours(image: Image, spikes: np.ndarray, constants: Constants) -> Ours:
     received = fired @ axons
     sent = (fired * axons.sum(axis=1)) @ member
     by_format = {name: fired @ stored for name, stored in stored_by_format(image).items()}
-    changed, membranes = updated(image, rasters)
+    active, changed, membranes = updated(image, rasters)
     # Energy: all events of all cores.
     soma = (
         usage.neurons.sum() * constants.access.pj
@@ -79,6 +80,7 @@ def ours(image: Image, spikes: np.ndarray, constants: Constants) -> Ours:
         run=run,
         rasters=rasters,
         membranes=membranes,
+        active=active.sum(axis=1),
         updated=changed.sum(axis=1),
         fired=fired @ member,
         synops=sum(by_format.values(), np.zeros_like(received)),
@@ -125,16 +127,18 @@ def visited(image: Image, projection: Projection) -> sparse.csr_array:
     return sparse.csr_array((exist + whole) > 0).astype(np.int64)
 
 
-def updated(image: Image, rasters: dict[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Neurons that SANA-FE updates, 0 or 1, int64 (steps, neurons); and the reference's membranes of each layer.
+def updated(image: Image, rasters: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Neurons that are active in a step, and those that SANA-FE updates, 0 or 1, int64 (steps, neurons) both.
 
-    Those with a bias, with a membrane before the step, or on whose synapses a spike arrives, whatever the weights. The
-    engine's `core_active` differs: it counts a current of the last step, even where nothing of it is kept; it does
-    not count inputs that cancel each other, nor stored zeros.
+    Active are those with a bias, with a membrane before the step, or with input. SANA-FE takes for input that a
+    spike arrives at all, also where weights cancel and where a dense format stores a zero. (The engine's `core_active`
+    has in addition those with a current before the step, even where nothing of it is kept.)
+    Returns also the reference's membranes of each layer.
     """
     net = image.network
     steps = len(next(iter(rasters.values())))
-    found, membranes = np.zeros((steps, net.size), np.int64), {}
+    active, changed = np.zeros((2, steps, net.size), np.int64)
+    membranes = {}
     for layer in net.layers:
         params = {name: value.ravel().astype(np.int64) for name, value in layer.params.items()}
         arrived, drive = np.zeros((2, steps, layer.size), np.int64)
@@ -144,12 +148,13 @@ def updated(image: Image, rasters: dict[str, np.ndarray]) -> tuple[np.ndarray, d
             arrived[1:] += (visited(image, projection) @ spikes.T).T
             drive[1:] += (weight @ spikes.T).T
         u, v = np.zeros((2, 1, layer.size), np.int64)
-        first = net.offsets[layer.name]
+        here = slice(net.offsets[layer.name], net.offsets[layer.name] + layer.size)
         trace = np.zeros((steps, layer.size), np.int64)
         for t in range(steps):
-            found[t, first : first + layer.size] = (v[0] != 0) | (arrived[t] > 0) | (params["bias"] != 0)
+            lives = (v[0] != 0) | (params["bias"] != 0)
+            active[t, here], changed[t, here] = lives | (drive[t] != 0), lives | (arrived[t] > 0)
             u, v, spikes = reference.step(params, u, v, drive[t][None])
             assert np.array_equal(spikes[0], rasters[layer.name].reshape(steps, -1)[t])
             trace[t] = v[0]
         membranes[layer.name] = trace.reshape(steps, *layer.shape)
-    return found, membranes
+    return active, changed, membranes

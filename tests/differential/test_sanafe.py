@@ -13,13 +13,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import sanafe_net
+from integer_networks import place, population
 from sanafe_chip import Constants, Cost
 from sanafe_images import IMAGES, Rng
 from sanafe_net import Theirs
 from sanafe_ours import Ours, ours
 
 from snnc.image import Image, Mapping
-from snnc.ops import Linear
+from snnc.network import Network, Population, Projection
+from snnc.ops import Linear, canonical
 from snnc.resources import FORMATS
 from snnc.simulator import accounting, reference
 
@@ -59,6 +61,7 @@ def test_every_step_of_a_network(name: str, share: float) -> None:
     constants = Constants()
     mine, theirs = ours(image, spikes, constants), sanafe_net.run(sanafe, image, spikes, constants)
     assert_agree(mine, theirs)
+    assert np.array_equal(mine.active, theirs.updated) or (name == "cancelling" and share)
     # What the engine and its accounting themselves report of the run.
     account = accounting.account(image, mine.run)
     inside = np.array([p.neuron != "input" for p in image.network.populations])
@@ -71,6 +74,15 @@ def test_every_step_of_a_network(name: str, share: float) -> None:
     assert 0 <= own <= theirs.fired.sum()
     assert account.totals.input_messages[0] == theirs.received.sum() - theirs.sent.sum()
     assert account.layers.updates[inside].sum() == STEPS * image.usage.neurons.sum()
+
+
+def test_inputs_that_cancel_are_updates_to_sanafe() -> None:
+    """And zeros in a dense format, too. No other network here has any, so that both mean the same neurons."""
+    rng = np.random.default_rng(1)
+    image = IMAGES["cancelling"](rng)
+    mine = ours(image, stimulus(image, rng, 0.1), Constants())
+    assert np.all(mine.active <= mine.updated)
+    assert 20 < (mine.updated - mine.active).sum() < 1000
 
 
 # Every part of it matters.
@@ -92,27 +104,57 @@ def test_the_network_spikes_and_has_every_format(case: tuple[Image, np.ndarray])
     assert {FORMATS[kind] for kind in kinds[kinds >= 0]} == {"dense", "sparse", "kernel"}
 
 
-COSTS = [name for name, value in vars(Constants()).items() if isinstance(value, Cost)]
+# Primes, so that no two sums are the same by chance; each decides the length of some step.
+PRIMES = Constants(
+    access=Cost(41, 7),
+    update=Cost(23, 3),
+    spike=Cost(61, 29),
+    synops={"dense": Cost(31, 5), "sparse": Cost(37, 89), "kernel": Cost(19, 2)},
+    message_out=Cost(109, 13),
+    message_in=Cost(11, 17),
+    hop_x=Cost(71, 73),
+    hop_y=Cost(79, 83),
+    barrier={1: 601, 2: 1009, 4: 1409, 8: 1801},
+)
+COSTS = [name for name, value in vars(PRIMES).items() if isinstance(value, Cost)]
+
+
+def test_other_constants(case: tuple[Image, np.ndarray]) -> None:
+    assert_agree(ours(*case, PRIMES), sanafe_net.run(sanafe, *case, PRIMES))
 
 
 @pytest.mark.parametrize("unit", ["pj", "ns"])
-@pytest.mark.parametrize("name", [*COSTS, "dense", "sparse", "kernel"])
+@pytest.mark.parametrize("name", [*COSTS, *PRIMES.synops])
 def test_a_constant_that_differs_is_seen(case: tuple[Image, np.ndarray], name: str, unit: str) -> None:
     """By a thousandth."""
-    constants = Constants(message_in=Cost(7.0, 16.0))
-    cost = constants.synops[name] if name in constants.synops else getattr(constants, name)
+    synops = dict(PRIMES.synops)
+    cost = synops.get(name) or getattr(PRIMES, name)
     other = replace(cost, **{unit: getattr(cost, unit) * 1.001})
-    changed = (
-        replace(constants, synops=constants.synops | {name: other})
-        if name in constants.synops
-        else replace(constants, **{name: other})
-    )
-    mine, theirs = ours(*case, constants), sanafe_net.run(sanafe, *case, changed)
-    if (unit, name[:3]) == ("ns", "hop"):  # nothing travels
+    changed = replace(PRIMES, **({"synops": synops | {name: other}} if name in synops else {name: other}))
+    mine, theirs = ours(*case, PRIMES), sanafe_net.run(sanafe, *case, changed)
+    if unit == "ns" and name in ("hop_x", "hop_y"):  # nothing travels
         assert_agree(mine, theirs)
         return
     with pytest.raises(AssertionError, match="step_ns" if unit == "ns" else "_pj"):
         assert_agree(mine, theirs)
+
+
+@pytest.mark.parametrize(
+    ("tiles", "ns"), [(1, 600), (2, 1000), (3, 1000), (4, 1400), (28, 1400), (29, 1800), (32, 1800)]
+)
+def test_the_barrier_is_that_of_the_last_number_of_tiles_known(tiles: int, ns: float) -> None:
+    """It goes up in steps. A neuron in each tile, all idle."""
+    net = Network(
+        (Population("in", (1,), "input"), population("b", (tiles,))),
+        (Projection("p", "in", "b", (Linear(canonical(np.ones((tiles, 1), np.int16))),), delay=1),),
+        ("b",),
+        1e-3,
+    )
+    image = place(net, np.arange(-1, tiles), 4 * np.arange(tiles))
+    spikes = np.zeros((2, 1), np.uint8)
+    mine, theirs = ours(image, spikes, Constants()), sanafe_net.run(sanafe, image, spikes, Constants())
+    assert_agree(mine, theirs)
+    np.testing.assert_allclose(theirs.step_ns, ns + Constants().access.ns, 0, NANOSECONDS)
 
 
 def change(image: Image, name: str, **params: np.ndarray) -> Image:
