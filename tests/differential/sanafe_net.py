@@ -38,7 +38,8 @@ class Theirs:
 
     rasters: layer -> bool (T, *shape). membranes: layer -> float64 (T, *shape), after resets, in units of 2^6 of ours.
     int64 (T,): updated, neurons that are not idle; hops_x, hops_y. int64 (T, C): fired; synops, visited in the core;
-    sent, received: messages. float64 (T,): energy_pj, and by kind, network being messages and hops; step_ns.
+    sent, received: messages; own: of those, the core's to itself. float64 (T,): energy_pj, and by kind, network being
+    messages and hops; step_ns.
     """
 
     rasters: dict[str, np.ndarray]
@@ -47,6 +48,7 @@ class Theirs:
     fired: np.ndarray
     synops: np.ndarray
     sent: np.ndarray
+    own: np.ndarray
     received: np.ndarray
     hops_x: np.ndarray
     hops_y: np.ndarray
@@ -182,7 +184,7 @@ def _read(found: dict[str, Any], layout: Layout, steps: int) -> Theirs:
     image, network, ours = layout.image, layout.image.network, layout.ours
     offsets, core_of = network.offsets, image.mapping.core_of
     raster = np.zeros((steps, network.size), bool)
-    fired, synops, sent, received = np.zeros((4, steps, image.cores), np.int64)
+    fired, synops, sent, own, received = np.zeros((5, steps, image.cores), np.int64)
     hops_x, hops_y, from_hosts = np.zeros((3, steps), np.int64)
     for t in range(steps):
         for address in found["spike_trace"][t]:
@@ -197,6 +199,7 @@ def _read(found: dict[str, Any], layout: Layout, steps: int) -> Theirs:
             synops[t, goal] += message["spikes"]
             if message["src_core_id"] in ours:
                 sent[t, ours[message["src_core_id"]]] += 1
+                own[t, goal] += message["src_core_id"] == message["dest_core_id"]
             else:
                 from_hosts[t] += 1
             hops_x[t] += abs(message["src_x"] - message["dest_x"])
@@ -217,6 +220,7 @@ def _read(found: dict[str, Any], layout: Layout, steps: int) -> Theirs:
         fired=fired,
         synops=synops,
         sent=sent,
+        own=own,
         received=received,
         hops_x=hops_x,
         hops_y=hops_y,
