@@ -42,7 +42,7 @@ class Ours:
 def ours(image: Image, spikes: np.ndarray, constants: Constants) -> Ours:
     """Counts of the engine's spikes by the image's tables, and what they cost by SANA-FE's rules.
 
-    To be replaced by what snnc.simulator says with the same constants, once it has them.
+    Only the spikes are the engine's: all else is counted here again, against which both can be held.
     """
     net, usage, core_of = image.network, image.usage, image.mapping.core_of
     run = simulate(image, Samples(spikes[None]), rasters=[p.name for p in net.populations])
@@ -131,8 +131,7 @@ def updated(image: Image, rasters: dict[str, np.ndarray]) -> tuple[np.ndarray, n
     """Neurons that are active in a step, and those that SANA-FE updates, 0 or 1, int64 (steps, neurons) both.
 
     Active are those with a bias, with a membrane before the step, or with input. SANA-FE takes for input that a
-    spike arrives at all, also where weights cancel and where a dense format stores a zero. (The engine's `core_active`
-    has in addition those with a current before the step, even where nothing of it is kept.)
+    spike arrives at all, also where weights cancel and where a dense format stores a zero.
     Returns also the reference's membranes of each layer.
     """
     net = image.network

@@ -14,16 +14,19 @@ import numpy as np
 import pytest
 import sanafe_net
 from integer_networks import place, population
+from msgspec.structs import replace as replace_fields
 from sanafe_chip import Constants, Cost
 from sanafe_images import IMAGES, Rng
 from sanafe_net import Theirs
 from sanafe_ours import Ours, ours
 
+from snnc import target as targets
 from snnc.image import Image, Mapping
 from snnc.network import Network, Population, Projection
 from snnc.ops import Linear, canonical
 from snnc.resources import FORMATS
-from snnc.simulator import accounting, reference
+from snnc.samples import Samples
+from snnc.simulator import accounting, estimate, reference, simulate
 
 sanafe = pytest.importorskip("sanafe", reason="needs SANA-FE: pip install --no-deps -r tests/differential/peers.txt")
 
@@ -238,3 +241,64 @@ def test_what_sanafe_does_not_know_is_refused(case: tuple[Image, np.ndarray]) ->
     ):
         with pytest.raises(ValueError, match=reason):
             sanafe_net.run(sanafe, other, spikes, Constants())
+
+
+# The simulator's own figures, by the constants of SANA-FE in the chip's description.
+
+BOYLE = targets.load("loihi").using("boyle2025")
+
+
+def as_simple(image: Image) -> Image:
+    """By SANA-FE's constants and the rules of its timing `simple`: nothing travels, all messages are there at once."""
+    costs = BOYLE.costs["boyle2025"]
+    nothing = replace_fields(costs.timing.hop_x_ns, value=0.0)
+    timing = replace_fields(costs.timing, messages="buffered", hop_x_ns=nothing, hop_y_ns=nothing)
+    chip = replace_fields(BOYLE, costs={"boyle2025": replace_fields(costs, timing=timing)}, mesh=image.target.mesh)
+    return replace(image, target=chip)
+
+
+def test_the_description_has_the_constants_of_sanafe() -> None:
+    """As in its loihi.yaml, which :class:`sanafe_chip.Constants` repeats."""
+    their, energy, timing = Constants(), BOYLE.energy, BOYLE.timing
+    ours_are = {
+        "access": (energy.neuron_inactive_pj, timing.neuron_inactive_ns),
+        "spike": (energy.spike_pj, timing.spike_ns),
+        "message_out": (energy.message_out_pj, timing.message_out_ns),
+        "hop_x": (energy.hop_x_pj, timing.hop_x_ns),
+        "hop_y": (energy.hop_y_pj, timing.hop_y_ns),
+    }
+    for name, (pj, ns) in ours_are.items():
+        assert pj is not None
+        assert ns is not None
+        assert getattr(their, name) == Cost(pj.value, ns.value), name
+    assert energy.message_in_pj is None
+    assert timing.message_in_ns is not None
+    assert their.message_in == Cost(0.0, timing.message_in_ns.value)
+    more = (energy.neuron_active_pj.value - energy.neuron_inactive_pj.value, timing.neuron_active_ns.value - 6.0)
+    assert (their.update.pj, their.update.ns) == pytest.approx(more)
+    for name, cost in their.synops.items():
+        prices = (
+            getattr(part, f"synop_{name}_{unit}", None) or getattr(part, f"synop_{unit}")
+            for part, unit in ((energy, "pj"), (timing, "ns"))
+        )
+        assert (cost.pj, cost.ns) == tuple(price.value for price in prices), name
+    assert dict(zip(timing.barrier.tiles, timing.barrier.ns, strict=True)) == their.barrier
+    assert timing.barrier.steps
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.8])
+@pytest.mark.parametrize("name", [name for name in IMAGES if name != "cancelling"])
+def test_energy_and_time_of_the_simulator(name: str, share: float) -> None:
+    """To 1e-6 of the energy and to 1 ns in each step; what is found is nearer by far."""
+    rng = np.random.default_rng(1)
+    image = as_simple(IMAGES[name](rng))
+    spikes = stimulus(image, rng, share)
+    run = simulate(image, Samples(spikes[None]))
+    theirs = sanafe_net.run(sanafe, image, spikes, Constants())
+    np.testing.assert_allclose(run.step_ns[0], theirs.step_ns, 0, 1.0)
+    np.testing.assert_allclose(run.step_ns[0], theirs.step_ns, 0, NANOSECONDS)
+    found = estimate(image, run)
+    assert found.timing == "boyle2025"
+    np.testing.assert_allclose(found.dynamic_pj, theirs.energy_pj.sum(), ENERGY)
+    np.testing.assert_allclose(found.time_ns, theirs.step_ns.sum(), 1e-12)
+    assert np.array_equal(run.core_active[0].sum(), theirs.updated.sum())
