@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from snnc.errors import Violation
-from snnc.network import ADAPTIVE, ANALOGUE, INTEGER, READ_OUT, SPIKING, Network, Population, Projection
+from snnc.network import ADAPTIVE, ANALOGUE, GRADED, INTEGER, READ_OUT, SPIKING, Network, Population, Projection
 from snnc.quantities import Count
 from snnc.resources import Usage
 from snnc.target import Target
@@ -78,7 +78,9 @@ def neuron_model(network: Network, target: Target) -> Iterator[Violation]:
     for population in network.layers:
         if population.neuron in (*SPIKING, target.neuron.model) or _read_out(network, population, target):
             continue
-        if population.neuron == ADAPTIVE and target.neuron.joins:
+        if (population.neuron == ADAPTIVE and target.neuron.joins) or (
+            population.neuron == GRADED and target.neuron.graded
+        ):
             continue
         what, fix = _NO_CHIP_HAS.get(population.neuron, ("is of another chip", f"use one of {', '.join(SPIKING)}"))
         yield Violation(
@@ -180,6 +182,7 @@ def integers(network: Network, target: Target) -> Iterator[Violation]:
             continue
         for name, low, high, field in (
             ("threshold", 0, 2**target.neuron.threshold_bits.value - 1, "threshold_bits"),
+            ("refractory", 0, _value(target.neuron.refractory_limit), "refractory_limit"),
             ("w_jump", 0, 2**target.neuron.threshold_bits.value - 1, "threshold_bits"),
             (
                 "bias",
@@ -199,6 +202,10 @@ def integers(network: Network, target: Target) -> Iterator[Violation]:
                 )
         for projection in network.into(population.name):
             yield from _integer_weights(projection, target)
+
+
+def _value(limit: Count | None) -> int:
+    return 0 if limit is None else limit.value
 
 
 def _integer_weights(projection: Projection, target: Target) -> Iterator[Violation]:

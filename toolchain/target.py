@@ -110,7 +110,8 @@ class Neuron(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     threshold_bits, bias_bits: widths of the mantissas, unsigned and signed. resets: what a spike may do. membranes:
     whether they can be read, so that neurons that never spike are a read-out. joins: whether the membrane of one
-    compartment can be added to another's, so that neurons can adapt.
+    compartment can be added to another's, so that neurons can adapt. graded: whether spikes can carry values.
+    refractory_limit: most steps for which a neuron can rest after a spike; none, if not given.
     """
 
     model: Literal["cuba_fixed"]
@@ -120,6 +121,8 @@ class Neuron(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     resets: tuple[str, ...]
     membranes: bool = False
     joins: bool = False
+    graded: bool = False
+    refractory_limit: Count | None = None
 
 
 class Synapse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -80,14 +80,14 @@ def test_active_updates_equal_the_state_of_the_reference(data: st.DataObject) ->
     layers = [p for p in network.populations if p.neuron != "input"]
     original = reference.step
 
-    def spy(params: dict, u: np.ndarray, v: np.ndarray, a: np.ndarray, w: np.ndarray) -> tuple:
+    def spy(params: dict, u: np.ndarray, v: np.ndarray, a: np.ndarray, w: np.ndarray, *more: object) -> tuple:
         layer = layers[next(calls) % len(layers)]
         start = network.offsets[layer.name]
         active[:, start : start + layer.size] += (
             (u != 0) & (params["u_decay"] < 4096) | (v != 0) | (a != 0) | (params["bias"] != 0) | (w != 0)
         )
         active[:, start : start + layer.size] += w != 0
-        return original(params, u, v, a, w)
+        return original(params, u, v, a, w, *more)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reference, "step", spy)

@@ -24,6 +24,8 @@ from snnc.simulator.traces import Columns, Memory, Sink, Trace, check
 PIECE_BYTES = 64 << 20
 # And on its steps, so that an interrupt need not wait long.
 PIECE_STEPS = 4096
+# An interval longer than any recording.
+NEVER = 1 << 62
 # Few enough that threads finish together and progress moves, enough to hide the cost of a call.
 BLOCK_SAMPLES = 16
 
@@ -62,6 +64,7 @@ def simulate(
     sink: Sink | None = None,
     warmup: int = 0,
     stream: bool = False,
+    reset_every: int | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Simulate all samples, bit for bit as :mod:`snnc.simulator.reference`.
@@ -71,6 +74,7 @@ def simulate(
     populations of which is wanted, step by step, what they put out. traces: (kind, layer), what else is wanted step
     by step; they go to `sink`, or else into the run. warmup: the first so many steps of each sample are run, and
     neither counted nor traced. stream: keep nothing per step, so that memory does not grow with the steps.
+    reset_every: steps after which all neurons begin anew, with nothing under way to them, as at a sample's begin.
     progress(done, all): called after each block of samples, in the calling thread.
 
     Recordings are run in pieces of steps, and what the network remembers is carried on. The result is the same for
@@ -97,12 +101,14 @@ def simulate(
             where=recording.name,
             fix=f"choose a warm-up of 0 to {recording.steps - 1} steps",
         )
+    if reset_every is not None and reset_every < 1:
+        raise UsageError(f"a reset every {reset_every} steps", where=recording.name, fix="choose 1 step or more")
     workers = threads or processors()
 
     shown = {name: ("v" if network[name].neuron == READ_OUT else "spikes", name) for name in names if name in rasters}
     wanted = check(network, traces)
     own, kept = Memory(), Memory()
-    job = _Job(prepared, recording, warmup, stream, [(own, list(shown.values())), (sink or kept, wanted)])
+    job = _Job(prepared, recording, warmup, stream, reset_every, [(own, list(shown.values())), (sink or kept, wanted)])
     blocks = job.blocks(workers)
     done = 0
     with ThreadPoolExecutor(workers) as pool:
@@ -128,10 +134,12 @@ class _Job:
         recording: Recording,
         warmup: int,
         stream: bool,
+        reset_every: int | None,
         sinks: list[tuple[Sink, list[Trace]]],
     ) -> None:
         network, count, steps = prepared.network, len(recording), recording.steps - warmup
         self.prepared, self.recording, self.warmup, self.stopped = prepared, recording, warmup, False
+        self.interval = reset_every or NEVER
         reads = dict(zip(network.rank, prepared.tables.reads, strict=True))
         # Where each population that is read out finds its values: in the sums of membranes, or among all spikes.
         self.outputs = [
@@ -188,7 +196,7 @@ class _Job:
         count, tables = block.stop - block.start, self.prepared.tables
         # Recordings in one piece share a state, which stays in the cache.
         whole = next(iter(self.pieces(count)))[1] == self.recording.steps
-        state = empty(tables, 1 if whole else count, self.recording.kind)
+        state = empty(tables, 1 if whole else count)
         sums = np.zeros((count, self.read), np.int64)
         for first, stop in self.pieces(count):
             if self.stopped:
@@ -213,7 +221,7 @@ class _Job:
         active = np.zeros((count, len(self.prepared.network.populations)), np.int64)
         record = self.columns.record(count, steps)
         counters = (run.spikes[block], sums, work, times, effects, active)
-        arguments = (spikes, first, state, *self.arrays, *counters, record)
+        arguments = (spikes, first, self.interval, state, *self.arrays, *counters, record)
         kernels.run(*arguments)
         if first < self.warmup:
             return

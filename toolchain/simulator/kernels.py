@@ -212,27 +212,31 @@ def _update(
 
 
 @compiled
-def _update_adaptive(
+def _update_rich(
     a: np.ndarray,
     u: np.ndarray,
     v: np.ndarray,
     w: np.ndarray,
+    rests: np.ndarray,
     keep_u: np.ndarray,
     keep_v: np.ndarray,
     keep_w: np.ndarray,
     bias: np.ndarray,
     threshold: np.ndarray,
     jump: np.ndarray,
+    refractory: np.ndarray,
     fired: np.ndarray,
     busy: np.ndarray,
+    values: np.ndarray,
 ) -> int:
-    """As :func:`_update`, of neurons with a second compartment, each of which is active or not by itself; so `busy` is
-    0, 1 or 2.
+    """As :func:`_update`, of neurons that adapt, rest or send values. `busy` is 0, 1 or, of two compartments, 2.
 
     w: what the second compartment adds in this step; on return, what it adds in the next one, which is known once
-    it is known which neurons spike.
+    it is known which neurons spike. rests: steps for which each still rests. values: written where spikes carry
+    them, else of no length.
     """
     active = 0
+    graded = len(values) > 0
     for i in range(len(a)):
         second = w[i] != 0
         held = (u[i] != 0) & (keep_u[i] != 0)
@@ -247,15 +251,18 @@ def _update_adaptive(
             new_u += 2 * RANGE
         size = abs(np.int64(v[i]))
         new_v = (size * keep_v[i] >> DECAY) * (1 if v[i] >= 0 else -1) + new_u + w[i] + bias[i]
-        new_v = min(max(new_v, -RANGE + 1), RANGE - 1)
-        spike = new_v > threshold[i]
+        new_v = min(max(new_v, -RANGE + 1), RANGE - 1) if rests[i] == 0 else 0
+        spike = rests[i] == 0 and (new_v >> UNIT > threshold[i] >> UNIT if graded else new_v > threshold[i])
         size = abs(np.int64(w[i]))
         new_w = (size * keep_w[i] >> DECAY) * (1 if w[i] >= 0 else -1) - (jump[i] if spike else 0)
         a[i] = 0
         u[i] = new_u
         v[i] = 0 if spike else new_v
         w[i] = min(max(new_w, -RANGE + 1), RANGE - 1)
+        rests[i] = refractory[i] if spike else max(rests[i] - 1, 0)
         fired[i] = spike
+        if graded:
+            values[i] = new_v >> UNIT
     return active
 
 
@@ -306,6 +313,7 @@ def _add_axons(events: np.ndarray, low: int, p: int, axons: Axons, counters: np.
 def run(
     spikes: np.ndarray,
     begin: int,
+    interval: int,
     state: State,
     feed: int,
     depth: int,
@@ -322,9 +330,11 @@ def run(
     bias: np.ndarray,
     threshold: np.ndarray,
     reads: np.ndarray,
-    adapts: np.ndarray,
+    rich: np.ndarray,
     keep_w: np.ndarray,
     jump: np.ndarray,
+    refractory: np.ndarray,
+    values_at: np.ndarray,
     alone: np.ndarray,
     core_at: np.ndarray,
     causes: np.ndarray,
@@ -343,8 +353,9 @@ def run(
     """Simulate steps `begin`, `begin` + 1, ... of a block of samples, from `state` on, and leave theirs in it.
 
     spikes: uint8 (samples, steps, inputs); or int32 values, of which each delivers that many times its weights, and
-    the input's projections are Linear in the tables. begin: 0 clears the state first. A state of one recording alone
-    serves for whole recordings, one after the other. feed .. jump: see :class:`snnc.simulator.tables.Tables`.
+    the input's projections are Linear in the tables. interval: the state is cleared in every step that it divides,
+    and so in step 0. A state of one recording alone serves for whole recordings, one after the other.
+    feed .. values_at: see :class:`snnc.simulator.tables.Tables`.
     alone .. takes: see :class:`snnc.simulator.tables.Placement`.
 
     Added to, and so carried on from piece to piece: counts: int32 (samples, neurons), spikes. sums: int64 (samples,
@@ -355,7 +366,6 @@ def run(
     record.
     """
     samples, steps, _ = spikes.shape
-    graded = spikes.itemsize > 1
     counted = len(causes) > 0
     populations = len(first) - 1
     a = np.zeros_like(bias)
@@ -365,17 +375,18 @@ def run(
     working = np.empty(work.shape[3], np.int32)
     for n in range(samples):
         r = n % len(state.u)
-        u, v, w = state.u[r], state.v[r], state.w[r]
+        u, v, w, rests = state.u[r], state.v[r], state.w[r], state.rests[r]
         events, found, past = state.events[r], state.found[r], state.past[r]
-        if begin == 0:
-            u[:] = 0
-            v[:] = 0
-            w[:] = 0
-            found[:] = 0
         was[:] = 0
         working[:] = 0
         for step in range(steps):
             now = (begin + step) % depth
+            if (begin + step) % interval == 0:
+                u[:] = 0
+                v[:] = 0
+                w[:] = 0
+                rests[:] = 0
+                found[:] = 0
             synapses, active = work[n, step, SYNOPS], work[n, step, ACTIVE]
             emitted, receive = work[n, step, SPIKES], work[n, step, RECEIVE]
             send, arrive = times[n, step, SEND], times[n, step, ARRIVE]
@@ -384,8 +395,8 @@ def run(
                 low, high = first[p], first[p + 1]
                 if p == feed:
                     number = _collect(spikes[n, step], events[now, low : high + 1])
-                    if graded:
-                        past[now, :] = spikes[n, step]
+                    if values_at[p] >= 0:
+                        past[now, values_at[p] : values_at[p] + high - low] = spikes[n, step]
                 else:
                     for q in range(into[p], into[p + 1]):
                         row = projections[q]
@@ -393,29 +404,34 @@ def run(
                         slot = (begin + step - row[LAG]) % depth
                         pre, start = row[PRE], row[FIRST_FAN]
                         arrived = events[slot, first[pre] : first[pre] + found[slot, pre]]
-                        if graded and pre == feed:
-                            _deliver_graded(a, low, arrived, past[slot], fans, start, packed, plain)
+                        if values_at[pre] >= 0:
+                            values = past[slot, values_at[pre] :]
+                            _deliver_graded(a, low, arrived, values, fans, start, packed, plain)
                         elif row[CONV]:
                             _deliver_conv(
                                 a, low, arrived, order[first[pre] :], row, channels[start:], fans, packed, plain
                             )
                         else:
                             _deliver_linear(a, low, arrived, fans, start, packed, plain)
-                    if adapts[p] >= 0:
-                        i, j = adapts[p], adapts[p] + high - low
-                        working_here = _update_adaptive(
+                    if rich[p] >= 0:
+                        i, j = rich[p], rich[p] + high - low
+                        start, stop = (values_at[p], values_at[p] + high - low) if values_at[p] >= 0 else (0, 0)
+                        working_here = _update_rich(
                             a[low:high],
                             u[low:high],
                             v[low:high],
                             w[i:j],
+                            rests[i:j],
                             keep_u[low:high],
                             keep_v[low:high],
                             keep_w[i:j],
                             bias[low:high],
                             threshold[low:high],
                             jump[i:j],
+                            refractory[i:j],
                             fired[low:high],
                             busy[low:high],
+                            past[now, start:stop],
                         )
                     else:
                         working_here = _update(

@@ -36,6 +36,11 @@ An ``alif_fixed`` neuron has a second compartment, which is updated first and jo
 
 with w_decay as the other decays, and w_jump 0 .. 2^17-1.
 
+A ``graded_fixed`` neuron compares in units of 2^6, s = (v >> 6) > threshold, and its spike carries the value v >> 6:
+it delivers so many times its weights.
+
+A neuron with `refractory` > 0 rests for so many steps after a spike: v is 0 and s is 0, while u and w go on.
+
 A wrap brings u into its range while ``|a| < 2^18``; beyond, the same single wrap is applied
 and u may leave the range, as it does in Lava. Registers are computed here in 64 bits, so that
 nothing else can overflow.
@@ -58,7 +63,7 @@ from collections import deque
 import numpy as np
 
 from snnc.errors import InputError
-from snnc.network import ADAPTIVE, READ_OUT, Network
+from snnc.network import ADAPTIVE, GRADED, READ_OUT, Network
 from snnc.ops import matrix
 from snnc.simulator.common import input_of, integer_op, integer_params
 
@@ -78,18 +83,29 @@ def shift_to_zero(x: np.ndarray, bits: int) -> np.ndarray:
 
 
 def step(
-    params: dict[str, np.ndarray], u: np.ndarray, v: np.ndarray, a: np.ndarray, w: np.ndarray | int = 0
+    params: dict[str, np.ndarray],
+    u: np.ndarray,
+    v: np.ndarray,
+    a: np.ndarray,
+    w: np.ndarray | int = 0,
+    rests: np.ndarray | bool = False,
+    graded: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One step of neurons: (u, v, spikes) from (u, v) and the summed weights `a`.
 
     params: int64 arrays by the names of the table above, (neurons,); without a threshold no neuron spikes. u, v, a:
-    int64 (samples, neurons). w: what the second compartment of this step adds, see :func:`adapt`.
+    int64 (samples, neurons). w: what the second compartment of this step adds, see :func:`adapt`. rests: neurons that
+    spiked less than `refractory` steps ago. graded: return values instead of spikes.
     """
     u = shift_to_zero(u * (4096 - params["u_decay"]), DECAY) + (a << UNIT)
     u = np.where(u > RANGE, u - 2 * RANGE, np.where(u <= -RANGE, u + 2 * RANGE, u))
     v = shift_to_zero(v * (4096 - params["v_decay"]), DECAY) + u + w + (params["bias"] << UNIT)
-    v = np.clip(v, -RANGE + 1, RANGE - 1)
+    v = np.where(rests, 0, np.clip(v, -RANGE + 1, RANGE - 1))
+    if graded:
+        values = np.where((v >> UNIT > params["threshold"]) & ~np.asarray(rests), v >> UNIT, 0)
+        return u, np.where(values > 0, 0, v), values
     spikes = v > (params["threshold"] << UNIT) if "threshold" in params else np.zeros(v.shape, bool)
+    spikes &= ~np.asarray(rests)
     return u, np.where(spikes, 0, v), spikes
 
 
@@ -126,6 +142,7 @@ def trace(network: Network, spikes: np.ndarray) -> dict[tuple[str, str], np.ndar
     params = {p.name: integer_params(p) for p in network.layers}
     state = {p.name: (np.zeros((samples, p.size), np.int64),) * 2 for p in network.layers}
     second = {p.name: np.zeros((samples, p.size), np.int64) for p in network.layers if p.neuron == ADAPTIVE}
+    left = {p.name: np.zeros((samples, p.size), np.int64) for p in network.layers}
     # Spikes of the last steps, newest first; silence before the first step.
     depth = 1 + max([*lags.values(), *(1 for p in network.layers if p.neuron == ADAPTIVE)], default=0)
     past = {p.name: deque([np.zeros((samples, p.size), np.int64)] * depth, depth) for p in network.populations}
@@ -147,7 +164,10 @@ def trace(network: Network, spikes: np.ndarray) -> dict[tuple[str, str], np.ndar
                     a += (weights[projection.name] @ arriving.T).T
                 if name in second:
                     second[name] = adapt(params[name], second[name], past[name][1])
-                u, v, fired = step(params[name], *state[name], a, second.get(name, 0))
+                rests = left[name] > 0
+                value = population.neuron == GRADED
+                u, v, fired = step(params[name], *state[name], a, second.get(name, 0), rests, value)
+                left[name] = np.where(fired > 0, params[name].get("refractory", 0), np.maximum(left[name] - 1, 0))
                 state[name] = (u, v)
                 result.setdefault(("u", name), []).append(u)
                 result.setdefault(("v", name), []).append(v)

@@ -16,16 +16,17 @@ from snnc.simulator.tables import Tables
 class State(NamedTuple):
     """Between two steps, for each of R recordings that go on at the same time.
 
-    u, v: (R, neurons) of the tables' register type, in the kernel's order. w: int64 (R, adaptive neurons), what their
-    second compartments add in the next step. events: int32 (R, depth, neurons + 1), the
-    neurons that spiked in the last steps, population after population; one place more, since the kernel writes once
-    past the last. found: int64 (R, depth, populations), how many did. past: (R, depth, inputs) of the data's type, the
-    values of the last steps; of spikes, which have none, without inputs. Step t is in slot t % depth.
+    u, v: (R, neurons) of the tables' register type, in the kernel's order. w, rests: int64 (R, neurons that adapt, rest
+    or send values), what their second compartments add in the next step, and steps for which they still rest.
+    events: int32 (R, depth, neurons + 1), the neurons that spiked in the last steps, population after population; one
+    place more, since the kernel writes once past the last. found: int64 (R, depth, populations), how many did. past:
+    int32 (R, depth, neurons that send values), those of the last steps. Step t is in slot t % depth.
     """
 
     u: np.ndarray
     v: np.ndarray
     w: np.ndarray
+    rests: np.ndarray
     events: np.ndarray
     found: np.ndarray
     past: np.ndarray
@@ -46,15 +47,16 @@ class Record(NamedTuple):
     v: np.ndarray
 
 
-def empty(tables: Tables, recordings: int, kind: np.dtype) -> State:
-    """Room for so many recordings of data of type `kind`; the kernel clears it where a recording begins."""
+def empty(tables: Tables, recordings: int) -> State:
+    """Room for so many recordings; the kernel clears it where one begins."""
     neurons, populations = len(tables.order), len(tables.first) - 1
-    inputs = 0 if kind == np.uint8 else int(np.diff(tables.first)[tables.feed])
+    values = int(np.diff(tables.first)[tables.values_at >= 0].sum())
     return State(
         u=np.empty((recordings, neurons), tables.register),
         v=np.empty((recordings, neurons), tables.register),
         w=np.empty((recordings, len(tables.jump)), np.int64),
+        rests=np.empty((recordings, len(tables.jump)), np.int64),
         events=np.empty((recordings, tables.depth, neurons + 1), np.int32),
         found=np.empty((recordings, tables.depth, populations), np.int64),
-        past=np.empty((recordings, tables.depth, inputs), kind),
+        past=np.empty((recordings, tables.depth, values), np.int32),
     )

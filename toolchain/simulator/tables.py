@@ -8,6 +8,7 @@ order of the network.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from scipy import sparse
 
 from snnc.image import Image
-from snnc.network import ADAPTIVE, READ_OUT, Network, Population
+from snnc.network import ADAPTIVE, GRADED, READ_OUT, Network, Population
 from snnc.ops import Conv2d, Linear, matrix
 from snnc.simulator.axons import Axons, axons
 from snnc.simulator.common import input_of, integer_op, integer_params
@@ -52,7 +53,8 @@ class Tables:
     keep_u, keep_v, bias, threshold: (N,) of type `register`, in the kernel's order: 4096 - decay, and
     mantissas << 6; of a read-out a threshold that no membrane reaches.
     reads: int64 (P,), column of the first neuron of each read-out when these are laid end to end; else -1.
-    adapts: the same for adaptive neurons, of which keep_w and jump (A,), of type int64, hold what they have more.
+    rich: the same for neurons that adapt, rest or send values, of which keep_w, jump and refractory, int64 (A,), hold
+    what they have more. values_at: the same for those that send values, the input of graded data included.
     """
 
     register: np.dtype
@@ -71,9 +73,11 @@ class Tables:
     bias: np.ndarray
     threshold: np.ndarray
     reads: np.ndarray
-    adapts: np.ndarray
+    rich: np.ndarray
     keep_w: np.ndarray
     jump: np.ndarray
+    refractory: np.ndarray
+    values_at: np.ndarray
 
     @property
     def arrays(self) -> tuple[Any, ...]:
@@ -115,6 +119,7 @@ def flatten(network: Network, *, graded: bool = False) -> Tables:
     """
     feed = input_of(network)
     names = [p.name for p in network.populations]
+    values = [p.name for p in network.populations if p.neuron == GRADED or (graded and p.name == feed.name)]
     together = {p.name: _channels(network, p) for p in network.populations}
     orders = {p.name: _order(p.size, together[p.name]) for p in network.populations}
     fans, rows, into = Fans(), [], [0]
@@ -125,7 +130,7 @@ def flatten(network: Network, *, graded: bool = False) -> Tables:
         for projection in network.into(population.name):
             op, pre = integer_op(projection), network[projection.pre]
             head = [names.index(pre.name), network.lag(projection)]
-            weighs = graded and pre.name == feed.name  # values, which the kernel delivers over plain fans
+            weighs = pre.name in values  # which the kernel delivers over plain fans
             if isinstance(op, Conv2d) and op.weight.shape[0] == together[population.name] and not weighs:
                 start = sum(len(c) for c in channels)
                 channels.append(fans.add_conv(op))
@@ -139,7 +144,8 @@ def flatten(network: Network, *, graded: bool = False) -> Tables:
         largest = max(largest, int(bound.max()))
         into.append(len(rows))
     params = _params(network, orders)
-    narrow = not graded and largest < NARROW_INPUT and int(np.abs(params["bias"]).max()) < NARROW_BIAS
+    rich = [p.name for p in network.layers if p.neuron in (ADAPTIVE, GRADED) or "refractory" in p.params]
+    narrow = not values and largest < NARROW_INPUT and int(np.abs(params["bias"]).max()) < NARROW_BIAS
     register = np.dtype(np.int32 if narrow else np.int64)
     projections = np.array(rows, np.int64).reshape(-1, 13)
     table, packed, plain = fans.arrays()
@@ -160,10 +166,12 @@ def flatten(network: Network, *, graded: bool = False) -> Tables:
         bias=(params["bias"] << UNIT).astype(register),
         # |v| < 2^23, so that clipping a threshold beyond changes no spike.
         threshold=np.clip(params["threshold"] << UNIT, -RANGE, RANGE).astype(register),
-        reads=_columns(network, READ_OUT),
-        adapts=_columns(network, ADAPTIVE),
-        keep_w=4096 - _second(network, orders, "w_decay"),
-        jump=_second(network, orders, "w_jump") << UNIT,
+        reads=_columns(network, [p.name for p in network.populations if p.neuron == READ_OUT]),
+        rich=_columns(network, rich),
+        keep_w=4096 - _more(network, rich, orders, "w_decay"),
+        jump=_more(network, rich, orders, "w_jump") << UNIT,
+        refractory=_more(network, rich, orders, "refractory"),
+        values_at=_columns(network, values),
     )
 
 
@@ -233,19 +241,19 @@ def _order(size: int, channels: int) -> np.ndarray:
     return np.arange(size).reshape(channels, -1).T.ravel()
 
 
-def _columns(network: Network, neuron: str) -> np.ndarray:
-    """Column of the first neuron of each population of that model when these are laid end to end; -1 for others."""
+def _columns(network: Network, names: Collection[str]) -> np.ndarray:
+    """Column of the first neuron of each of these populations when they are laid end to end; -1 for others."""
     at, column = [], 0
     for population in network.populations:
-        belongs = population.neuron == neuron
+        belongs = population.name in names
         at.append(column if belongs else -1)
         column += population.size * belongs
     return np.array(at, np.int64)
 
 
-def _second(network: Network, orders: dict[str, np.ndarray], name: str) -> np.ndarray:
-    """A parameter of all adaptive neurons, laid end to end in the kernel's order."""
-    parts = [integer_params(p)[name][orders[p.name]] for p in network.populations if p.neuron == ADAPTIVE]
+def _more(network: Network, names: Collection[str], orders: dict[str, np.ndarray], name: str) -> np.ndarray:
+    """A parameter of these populations, laid end to end in the kernel's order; 0 for those that do not have it."""
+    parts = (integer_params(network[n]).get(name, np.zeros(network[n].size, np.int64))[orders[n]] for n in names)
     return np.concatenate([np.zeros(0, np.int64), *parts])
 
 
