@@ -25,6 +25,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
+import struct
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ import numpy as np
 from snnc.errors import InputError, UsageError
 from snnc.files import sniff
 from snnc.ops import Shape
+from snnc.recordings import coded
 from snnc.samples import Samples
 
 SENSOR = (34, 34, 2)  # N-MNIST: columns, rows, polarities
@@ -82,10 +84,7 @@ def rate(values: np.ndarray, steps: int, generator: np.random.Generator) -> np.n
     1 is subtracted. Each potential starts at a random phase in [0, 1), so that equal values do not
     spike in step; over T steps a value x gives floor(xT) or ceil(xT) spikes, xT on average.
     """
-    phase = generator.random(values.shape)
-    # The potential without resets passes a whole number at each spike.
-    passed = [np.floor(phase + values * step) for step in range(steps + 1)]
-    return np.diff(np.stack(passed, axis=1), axis=1).astype(np.uint8)
+    return coded(values, generator.random(values.shape), 0, steps)
 
 
 def latency(values: np.ndarray, steps: int, generator: np.random.Generator) -> np.ndarray:
@@ -183,10 +182,7 @@ def _digits(spec: str, *, steps: int, encoding: str, seed: int) -> Dataset:
 
 
 def _nmnist(folder: Path | None, options: dict[str, Any]) -> Dataset:
-    try:
-        import tonic
-    except ImportError:
-        raise UsageError("reading event recordings needs the package tonic", fix=TONIC_CURE) from None
+    tonic = _tonic()
     folder = folder.expanduser().resolve() if folder else None
     files, labels, official = _recordings(tonic, folder)
     generator = np.random.default_rng(options["seed"])
@@ -258,3 +254,56 @@ def _frames(tonic: Any, path: Path, options: Mapping[str, Any]) -> np.ndarray:
         to_frame = tonic.transforms.ToFrame(SENSOR, n_time_bins=steps)
     frames = to_frame(events)[:steps] > 0
     return np.pad(frames, ((0, steps - len(frames)), (0, 0), (0, 0), (0, 0))).astype(np.uint8)
+
+
+# Version of the format, rows and columns of the sensor -> tonic's reader.
+_AEDAT = {
+    (2, 128, 128): "read_dvs_128",
+    (3, 128, 128): "read_dvs_ibm",
+    (2, 260, 346): "read_davis_346",
+    (3, 260, 346): "read_dvs_red",
+    (2, 104, 132): "read_dvs_346mini",
+}
+# What tonic's readers raise on files that are damaged or of another kind.
+_DAMAGE = (OSError, ValueError, TypeError, LookupError, NameError, AttributeError, NotImplementedError, struct.error)
+
+
+def camera(path: Path, shape: Shape) -> np.ndarray:
+    """Events of a file that tonic reads, a structured array: x, y, t in microseconds, p.
+
+    shape: of the network's input, (polarities, rows, columns), which tells cameras apart where the file does not.
+    UsageError where a package is missing, InputError where the file is damaged or of an unknown camera.
+    """
+    tonic = _tonic()
+    sniff(path)
+    if path.suffix == ".bin":
+        if path.stat().st_size % EVENT_BYTES:
+            raise InputError(f"this is not an N-MNIST recording: events take {EVENT_BYTES} bytes each", where=str(path))
+        events: np.ndarray = tonic.io.read_mnist_file(str(path), dtype=tonic.datasets.NMNIST.dtype)
+        return events
+    try:
+        if path.suffix == ".aedat4":
+            found: np.ndarray = tonic.io.read_aedat4(str(path))
+            return found
+        version = int(tonic.io.read_aedat_header_from_file(str(path))[0])
+        reader = _AEDAT.get((version, shape[-2], shape[-1])) if len(shape) == 3 else None
+        if reader is None:
+            known = ", ".join(f"version {v}: {rows}x{columns}" for v, rows, columns in _AEDAT)
+            raise InputError(
+                f"no camera is known that writes AEDAT {version} and has the size of the network's input, {shape}",
+                where=str(path),
+                fix=f"save its events as a structured .npy (t, x, y, p); known: {known}",
+            )
+        return np.asarray(getattr(tonic.io, reader)(str(path))[-1])
+    except ImportError:
+        raise UsageError("reading .aedat4 needs the package aedat", where=str(path), fix="pip install aedat") from None
+    except _DAMAGE as error:
+        raise InputError(f"this is not a readable recording: {error}", where=str(path)) from None
+
+
+def _tonic() -> Any:
+    try:
+        import tonic
+    except ImportError:
+        raise UsageError("reading event recordings needs the package tonic", fix=TONIC_CURE) from None
+    return tonic
