@@ -119,4 +119,4 @@ def _binned(fields: dict[str, np.ndarray | Bits], shape: Shape, dt: float, bins:
             )
     track = Track(times, places, start, per_step, track.names)
     steps = bins or int(track.steps(slice(len(times) - 1, None))[0]) + 1
-    return Events((track,), steps, shape, np.dtype(np.uint8), where)
+    return Events((track,), steps, shape, np.dtype(np.uint8), Path(where).name)

@@ -9,30 +9,31 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
-from snnc import cures, datasets, frontends, pipeline, report, tickets
+from snnc import datasets, frontends, report
 from snnc.compare import Comparison
 from snnc.compilation import Options, Spent
 from snnc.datasets import Excerpt, Feed
-from snnc.dump import state as describe
 from snnc.errors import DoesNotFit, UsageError
 from snnc.files import atomic, sniff
 from snnc.frontends.reading import AS_WRITTEN, Reading
 from snnc.image import Image, is_image
 from snnc.network import Network
-from snnc.quantization.grid import Tune
 from snnc.recordings import LARGE_BYTES, size_in_bytes, whole
 from snnc.report import NetworkActivity, Report, Side
 from snnc.report.schema import from_json, to_json
 from snnc.samples import Recording, Samples, accuracy, expect, load_inputs
 from snnc.simulator import Run, simulate, trace_file
-from snnc.simulator.floating import batches
 from snnc.simulator.traces import Trace
 from snnc.target import Target
+
+if TYPE_CHECKING:  # the compiler, which nothing that is simulated needs
+    from snnc import pipeline
+    from snnc.quantization.grid import Tune
 
 Progress = Callable[[int, int, str], None]
 NO_DATA = "none"
@@ -77,7 +78,7 @@ def compile_file(
     reading: Reading = AS_WRITTEN,
     finetune: int | None = None,
     dump: Path | None = None,
-    patience: float = cures.PATIENCE,
+    patience: float | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Compile a model file into the folder `out`: image.snnc, report.json, layers.csv, cores.csv.
@@ -86,8 +87,10 @@ def compile_file(
     validation split is used, so that the test split stays unseen. parent: file of a dense network to
     compare with; a ticket's checkpoint brings its own. finetune: epochs for which the integers of a checkpoint are
     trained on, by its recipe (:mod:`snnc.tickets.tuning`); None = not at all. dump: a folder for the state after each
-    pass. patience: seconds to look for what would make the network fit, where it does not.
+    pass. patience: seconds to look for what would make the network fit, where it does not; None = :mod:`snnc.cures`'.
     """
+    from snnc import pipeline
+
     around: dict[str, Spent] = {}
     with _stage("read", around, progress):
         network, about, samples = _read(source, reading, data)
@@ -142,13 +145,16 @@ def compile_partly(
     reading: Reading = AS_WRITTEN,
     finetune: int | None = None,
     dump: Path | None = None,
-    patience: float = cures.PATIENCE,
+    patience: float | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """What is known of a model file after the pass `last`, as plain data; arguments as for :func:`compile_file`.
 
     Nothing is written, except to `dump`. notes: on the file; state: see :func:`snnc.dump.state`.
     """
+    from snnc import pipeline
+    from snnc.dump import state as describe
+
     passes = pipeline.until(last)  # the name is wrong sooner than the file is read
     around: dict[str, Spent] = {}
     with _stage("read", around, progress):
@@ -189,12 +195,15 @@ def _stage(name: str, spent: dict[str, Spent], progress: Progress | None) -> Ite
 
 
 @contextmanager
-def _diagnosed(patience: float, progress: Progress | None) -> Iterator[None]:
+def _diagnosed(patience: float | None, progress: Progress | None) -> Iterator[None]:
     """A compilation whose network, if it does not fit, is told what would make it fit."""
     try:
         yield
     except DoesNotFit as error:
-        cures.attach(error, seconds=patience, progress=progress and (lambda what: progress(1, 1, f"try {what}")))
+        from snnc import cures
+
+        seconds = cures.PATIENCE if patience is None else patience
+        cures.attach(error, seconds=seconds, progress=progress and (lambda what: progress(1, 1, f"try {what}")))
         raise
 
 
@@ -208,6 +217,8 @@ def _tuner(
     """What trains the integers on for so many epochs, or not at all; UsageError where the file does not say how."""
     if epochs is None:
         return None
+    from snnc import tickets
+
     if about.get("format") != "checkpoint":
         raise UsageError(
             "only a checkpoint of snnc says how its network is trained, and on what",
@@ -226,6 +237,8 @@ def _dense(
     network: Network, target: Target, samples: Samples | None, options: Options | None, tune: Tune | None
 ) -> tuple[Side | None, str]:
     """The figures of the dense parent, or why there are none."""
+    from snnc import pipeline
+
     try:
         image = pipeline.compile(network, target, samples=samples, options=options, tune=tune).image
     except DoesNotFit as error:
@@ -396,6 +409,8 @@ def simulate_network(
                 where=network.name,
                 fix="leave out --warmup, --trace, --trace-to and --stream, or snnc compile the network first",
             )
+        from snnc.simulator.floating import batches
+
         arrays = {name: whole(each).spikes for name, each in data.items()}
         totals = batches.counts(network, arrays, threads=how.threads, progress=move)
     found = report.activity(

@@ -107,6 +107,7 @@ class Selection:
         from snnc.image import Image
 
         image = Image.load(path)
+        image.check()
         return image, workflow.required_recording(image, self.data, self.excerpt(), dt)
 
     def load(self, path: Path) -> tuple[Any, Any]:

@@ -13,6 +13,7 @@ is found by its name; what an observable is called, NIR leaves open. An event fa
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ def read(path: Path, feed: str, shape: Shape, dt: float, bins: int | None) -> Re
     where = f"{path}: nodes/{at}"
     name, found = _choose(_groups(node, "observables", where), _SPIKES, "observable", where)
     where = f"{where}/observables/{name}"
-    return _gridded(found, shape, dt, where) if "data" in found else _events(found, shape, dt, bins, where)
+    if "data" in found:
+        return replace(_gridded(found, shape, dt, where), name=path.name)
+    return replace(_events(found, shape, dt, bins, where), name=path.name)
 
 
 def _groups(tree: Tree, name: str, where: str) -> dict[str, Tree]:
