@@ -25,7 +25,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
-import struct
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -256,23 +255,14 @@ def _frames(tonic: Any, path: Path, options: Mapping[str, Any]) -> np.ndarray:
     return np.pad(frames, ((0, steps - len(frames)), (0, 0), (0, 0), (0, 0))).astype(np.uint8)
 
 
-# Version of the format, rows and columns of the sensor -> tonic's reader.
-_AEDAT = {
-    (2, 128, 128): "read_dvs_128",
-    (3, 128, 128): "read_dvs_ibm",
-    (2, 260, 346): "read_davis_346",
-    (3, 260, 346): "read_dvs_red",
-    (2, 104, 132): "read_dvs_346mini",
-}
 # What tonic's readers raise on files that are damaged or of another kind.
-_DAMAGE = (OSError, ValueError, TypeError, LookupError, NameError, AttributeError, NotImplementedError, struct.error)
+_DAMAGE = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError)
 
 
-def camera(path: Path, shape: Shape) -> np.ndarray:
-    """Events of a file that tonic reads, a structured array: x, y, t in microseconds, p.
+def camera(path: Path) -> np.ndarray:
+    """Events of a ``.bin`` or ``.aedat4`` file, which tonic reads: a structured array of x, y, t in microseconds, p.
 
-    shape: of the network's input, (polarities, rows, columns), which tells cameras apart where the file does not.
-    UsageError where a package is missing, InputError where the file is damaged or of an unknown camera.
+    UsageError where a package is missing, InputError where the file is damaged.
     """
     tonic = _tonic()
     sniff(path)
@@ -282,23 +272,12 @@ def camera(path: Path, shape: Shape) -> np.ndarray:
         events: np.ndarray = tonic.io.read_mnist_file(str(path), dtype=tonic.datasets.NMNIST.dtype)
         return events
     try:
-        if path.suffix == ".aedat4":
-            found: np.ndarray = tonic.io.read_aedat4(str(path))
-            return found
-        version = int(tonic.io.read_aedat_header_from_file(str(path))[0])
-        reader = _AEDAT.get((version, shape[-2], shape[-1])) if len(shape) == 3 else None
-        if reader is None:
-            known = ", ".join(f"version {v}: {rows}x{columns}" for v, rows, columns in _AEDAT)
-            raise InputError(
-                f"no camera is known that writes AEDAT {version} and has the size of the network's input, {shape}",
-                where=str(path),
-                fix=f"save its events as a structured .npy (t, x, y, p); known: {known}",
-            )
-        return np.asarray(getattr(tonic.io, reader)(str(path))[-1])
+        found: np.ndarray = tonic.io.read_aedat4(str(path))
     except ImportError:
         raise UsageError("reading .aedat4 needs the package aedat", where=str(path), fix="pip install aedat") from None
     except _DAMAGE as error:
-        raise InputError(f"this is not a readable recording: {error}", where=str(path)) from None
+        raise InputError(f"this is not a readable .aedat4: {error}", where=str(path)) from None
+    return found
 
 
 def _tonic() -> Any:

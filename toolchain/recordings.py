@@ -173,18 +173,19 @@ class Frames:
 
 @dataclass(frozen=True, eq=False)
 class Bits:
-    """Some bits of each number in an array, taken when they are asked for."""
+    """Some bits of each number in an array, taken when they are asked for. last: counted from there down, if given."""
 
     words: np.ndarray
     shift: int
     width: int
+    last: int | None = None
 
     def __len__(self) -> int:
         return len(self.words)
 
     def __getitem__(self, part: slice) -> np.ndarray:
-        found: np.ndarray = (self.words[part] >> self.shift) & ((1 << self.width) - 1)
-        return found
+        found: np.ndarray = ((self.words[part] >> self.shift) & ((1 << self.width) - 1)).astype(np.int64)
+        return found if self.last is None else self.last - found
 
 
 @dataclass(frozen=True, eq=False)
