@@ -3,6 +3,10 @@
 An ``image.snnc`` is a zip of ``manifest.json`` (structure, provenance, a SHA-256 of each
 other member), ``target.json`` (the chip as it was at compilation) and one ``.npy`` per
 array. The same image has the same bytes on every machine. Nothing in it is executed.
+
+An image from a file is believed nothing: its checksums tell damage, and the limits of its target are checked again,
+since whoever edits an image by hand can make new checksums. Widths of weights and registers are checked on loading;
+what cores hold, as soon as it is counted (:attr:`Image.usage`), which takes longer than to load a large image.
 """
 
 from __future__ import annotations
@@ -20,8 +24,9 @@ import msgspec
 import numpy as np
 from scipy import sparse
 
+from snnc import rules
 from snnc import target as targets
-from snnc.errors import InputError
+from snnc.errors import InputError, Violation
 from snnc.files import atomic, sniff
 from snnc.network import Network, Population, Projection, Semantics
 from snnc.ops import Conv2d, Linear, Pair
@@ -63,17 +68,23 @@ class Mapping:
 class Image:
     """An integer network on the cores of a target.
 
-    provenance: plain data on how it came to be (source, options, what each pass found).
+    provenance: plain data on how it came to be (source, options, what each pass found). origin: the file it was
+    read from, else empty.
     """
 
     network: Network
     mapping: Mapping
     target: Target
     provenance: dict[str, Any] = field(default_factory=dict)
+    origin: str = ""
 
     @cached_property
     def usage(self) -> Usage:
-        return usage(self.network, self.mapping.core_of, self.target)
+        """What each core holds; InputError where that of an image from a file is more than the target's cores can."""
+        found = usage(self.network, self.mapping.core_of, self.target)
+        if self.origin:
+            _refuse(rules.check_capacity(self.network, found, self.mapping.core_of, self.target), self.origin)
+        return found
 
     @cached_property
     def routes(self) -> Routes:
@@ -81,7 +92,11 @@ class Image:
 
     def using(self, costs: str | None) -> Image:
         """The image with another of the target's sets of constants, see :meth:`snnc.target.Target.using`."""
-        return replace(self, target=self.target.using(costs))
+        return self if costs is None else replace(self, target=self.target.using(costs))
+
+    def check(self) -> None:
+        """InputError where an image from a file is more than its target holds. Costs what :attr:`usage` costs, once."""
+        _ = self.usage
 
     @property
     def cores(self) -> int:
@@ -264,7 +279,20 @@ def _unpack(files: dict[str, bytes], where: str) -> Image:
         raise InputError(f"this image is damaged: {error}", where=where) from None
     except InputError as error:
         raise InputError(error.message, where=f"{where} {error.where}".strip(), fix=error.fix) from None
-    return Image(network, mapping, target, manifest.provenance)
+    _refuse(rules.check_widths(network, target), where)
+    return Image(network, mapping, target, manifest.provenance, where)
+
+
+def _refuse(violations: list[Violation], where: str) -> None:
+    """InputError if an image from a file breaks rules of its target."""
+    if violations:
+        first = violations[0]
+        more = f" (and {len(violations) - 1} more breaches)" if len(violations) > 1 else ""
+        raise InputError(
+            f"this image was changed by hand, or written by another program: {first.message} ({first.limit}){more}",
+            where=f"{where}: {first.where}",
+            fix="compile the network again",
+        )
 
 
 def _array(data: bytes, name: str) -> np.ndarray:

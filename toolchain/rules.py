@@ -175,12 +175,19 @@ def order_of_updates(network: Network, target: Target) -> Iterator[Violation]:
             )
 
 
+_SCALE = "scale weights, thresholds and biases of the layer down together"
+
+
 def integers(network: Network, target: Target) -> Iterator[Violation]:
     """Integer weights and registers, where a network brings its own, fit the widths of the chip."""
     for population in network.layers:
         if population.neuron not in INTEGER:
             continue
+        decays = 2**target.neuron.decay_bits.value
         for name, low, high, field in (
+            ("u_decay", 0, decays, "decay_bits"),
+            ("v_decay", 0, decays, "decay_bits"),
+            ("w_decay", 0, decays, "decay_bits"),
             ("threshold", 0, 2**target.neuron.threshold_bits.value - 1, "threshold_bits"),
             ("refractory", 0, _value(target.neuron.refractory_limit), "refractory_limit"),
             ("w_jump", 0, 2**target.neuron.threshold_bits.value - 1, "threshold_bits"),
@@ -197,7 +204,7 @@ def integers(network: Network, target: Target) -> Iterator[Violation]:
                     name,
                     f"layer '{population.name}'",
                     f"{name} spans {value.min():,} .. {value.max():,}; {target.name} holds {low:,} .. {high:,}",
-                    "scale weights, thresholds and biases of the layer down together",
+                    "use decays in units of the chip" if field == "decay_bits" else _SCALE,
                     f"neuron.{field}",
                 )
         for projection in network.into(population.name):
@@ -367,6 +374,15 @@ CAPACITY_RULES = (
 def check_operations(network: Network, target: Target) -> list[Violation]:
     """Every breach of an operation rule by a lowered network."""
     return [v for rule in OPERATION_RULES for v in rule.check(network, target)]
+
+
+# Those that hold of integer networks on the chip, too; a quantised layer may be empty, for instance.
+_WIDTHS = ("neuron", "integers", "delay")
+
+
+def check_widths(network: Network, target: Target) -> list[Violation]:
+    """Every weight, register, delay and neuron of an integer network that the target cannot hold."""
+    return [v for rule in OPERATION_RULES if rule.name in _WIDTHS for v in rule.check(network, target)]
 
 
 def check_capacity(

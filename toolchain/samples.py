@@ -52,6 +52,12 @@ class Recording(Protocol):
         Of each sample every step is asked for once, in order; InputError where it is not what was promised.
         """
 
+    def first(self, count: int | None) -> Recording:
+        """The first `count` samples (all, if None or more than there are)."""
+
+    def cut(self, steps: int) -> Recording:
+        """The first `steps` steps of each sample, of which it has as many."""
+
 
 def require_integers(recording: Recording) -> None:
     """Raise InputError unless all values are whole numbers."""
@@ -91,7 +97,7 @@ class Samples:
             raise InputError(
                 f"spikes must be (samples, steps, *shape) and not empty, got {self.spikes.shape}", where=self.name
             )
-        object.__setattr__(self, "spikes", _tightest(self.spikes, self.name))
+        object.__setattr__(self, "spikes", tightest(self.spikes, self.name))
         if self.labels is not None:
             labels = np.asarray(self.labels)
             if labels.shape != (len(self.spikes),) or labels.dtype.kind not in "ui":
@@ -123,6 +129,10 @@ class Samples:
         labels = None if self.labels is None else self.labels[:count]
         return replace(self, spikes=self.spikes[:count], labels=labels)
 
+    def cut(self, steps: int) -> Samples:
+        """The first `steps` steps of each sample."""
+        return replace(self, spikes=self.spikes[:, :steps])
+
     def require_spikes(self) -> None:
         """Raise InputError unless all values are zeros and ones."""
         if self.spikes.dtype != np.uint8:
@@ -137,7 +147,7 @@ class Samples:
         expect(self, shape)
 
 
-def _tightest(values: np.ndarray, name: str) -> np.ndarray:
+def tightest(values: np.ndarray, name: str) -> np.ndarray:
     """The values in the smallest of the three types that holds them; InputError where they are no numbers."""
     if values.dtype.kind not in "buif" or not np.all(np.isfinite(values)):
         raise InputError("spikes must be finite numbers", where=name)
@@ -161,9 +171,15 @@ def accuracy(counts: np.ndarray, labels: np.ndarray) -> float:
 
 def load_npz(path: Path) -> Samples:
     """Read an ``.npz`` of spikes; raises InputError naming file and field."""
-    arrays = load_arrays(path)
+    return check_npz(load_arrays(path), path)
+
+
+def check_npz(arrays: dict[str, np.ndarray], path: Path) -> Samples:
+    """The same of its arrays."""
     if "spikes" not in arrays:
         raise InputError("it has no array 'spikes'", where=str(path), fix="np.savez(path, spikes=..., labels=...)")
+    if "rates" in arrays:
+        raise InputError("it holds 'spikes' and 'rates'", where=str(path), fix="store one of them")
     return Samples(arrays["spikes"], arrays.get("labels"), path.name)
 
 
@@ -192,6 +208,16 @@ def load_npy(path: Path, shape: Shape) -> Samples:
     except _UNREADABLE as error:
         raise InputError(f"this is not a readable .npy: {error}", where=str(path)) from None
     return Samples(spikes[None] if spikes.ndim == 1 + len(shape) else spikes, None, path.name)
+
+
+def map_npy(path: Path) -> np.ndarray:
+    """The array in an ``.npy`` as a map of the file, of which nothing is read yet; InputError naming the file."""
+    sniff(path)
+    try:
+        found = np.lib.format.open_memmap(path, mode="r")
+    except _UNREADABLE as error:
+        raise InputError(f"this is not a readable .npy: {error}", where=str(path)) from None
+    return found
 
 
 _UNREADABLE = (OSError, ValueError, TypeError, MemoryError, zipfile.BadZipFile, zlib.error, EOFError)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,12 +14,14 @@ from snnc.cli.options import (
     AS_USUAL,
     ITS_OWN_DATA,
     OUT,
+    WHOLE,
     Approximate,
     Chip,
     Compiling,
     ImageFile,
     Model,
     RecipeName,
+    Run,
     Seed,
     Selection,
     Source,
@@ -194,7 +196,7 @@ def simulate(
     float_: Annotated[
         bool, Parameter(name="--float", help="Run the float network of a model file, by its semantics, in float64.")
     ] = False,
-    threads: Annotated[int | None, Parameter(help="All cores, if not given.")] = None,
+    running: Run = WHOLE,
     timing: Timing = None,
     output: Annotated[
         Path | None, Parameter(name=OUT, help="Folder for report.json and tables per layer, core and sample.")
@@ -206,21 +208,21 @@ def simulate(
     from snnc.image import is_image
 
     if is_image(file):
-        if float_ or source != AS_THE_FILE_SAYS:
+        if float_ or replace(source, dt=None) != AS_THE_FILE_SAYS:
             raise UsageError("an image holds integers, and says all itself", where=str(file), fix="give the model file")
-        compiled, samples = chosen.load(file)
+        compiled, recording = chosen.open(file, source.dt)
         compiled = compiled.using(timing)
         with console.progress("simulate") as move:
-            document = workflow.simulate_image(compiled, samples, threads=threads, out=output, progress=move)
+            document = workflow.simulate_image(compiled, recording, running.how(), out=output, progress=move)
         console.result(report.summary(document), document)
         return
     if timing is not None:
         raise UsageError("only an image takes time on a chip", where=str(file), fix="leave out --timing, or compile it")
     network, about = workflow.load_network(file, source.reading(), integer=not float_)
     _notes(about)
-    data = workflow.network_inputs(network, about, chosen.data, chosen.split, chosen.samples)
+    data = workflow.network_inputs(network, about, chosen.data, chosen.excerpt())
     with console.progress("simulate") as move:
-        activity = workflow.simulate_network(network, data, threads=threads, out=output, progress=move)
+        activity = workflow.simulate_network(network, data, running.how(), out=output, progress=move)
     console.result(report.activity_table(activity), activity)
 
 

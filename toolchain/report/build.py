@@ -260,6 +260,7 @@ def _activity(data: str, measured: _Measured | None) -> Activity | None:
         input_spikes=_mean(total.input_spikes),
         neuron_updates=_mean(total.active + total.inactive),
         active_updates=_mean(total.active),
+        warmup=measured.run.warmup,
     )
 
 

@@ -116,7 +116,10 @@ class Side(msgspec.Struct, frozen=True):
 
 
 class Activity(msgspec.Struct, frozen=True):
-    """What was simulated, and how much of it was work for the neurons."""
+    """What was simulated, and how much of it was work for the neurons.
+
+    steps: those counted. warmup: steps before them, which were run and are counted nowhere.
+    """
 
     data: str
     samples: int
@@ -125,6 +128,7 @@ class Activity(msgspec.Struct, frozen=True):
     input_spikes: float
     neuron_updates: float
     active_updates: float
+    warmup: int = 0
 
 
 class Steps(msgspec.Struct, frozen=True):
@@ -216,7 +220,7 @@ class NetworkActivity(msgspec.Struct, frozen=True):
     """What a network did that was run as it is, without a chip.
 
     arithmetic: "float64" or "integer". outputs: population that is read out -> its total per sample and neuron.
-    seconds: wall time of the simulation alone.
+    seconds: wall time of the simulation alone. warmup: steps before `steps`, which were run and are counted nowhere.
     """
 
     network: str
@@ -229,6 +233,7 @@ class NetworkActivity(msgspec.Struct, frozen=True):
     outputs: dict[str, list[list[float]]]
     accuracy: float | None
     seconds: float
+    warmup: int = 0
 
 
 def to_json(report: Report) -> bytes:

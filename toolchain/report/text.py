@@ -228,6 +228,7 @@ def _measured(report: Report) -> list[str]:
     accuracy = "" if activity.accuracy is None else f"accuracy {activity.accuracy:.2%}"
     return [
         _row("simulated", f"{activity.samples} samples x {activity.steps} steps of {activity.data}", accuracy),
+        *([_row("warm-up", f"{activity.warmup} steps before these, run and not counted")] if activity.warmup else []),
         _row(
             "per sample",
             f"{_count(this.synops)} SynOps",

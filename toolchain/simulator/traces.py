@@ -69,7 +69,7 @@ class Columns:
     """Where the kernel writes each trace, and to which sinks it goes on."""
 
     def __init__(self, network: Network, tables: Tables, sinks: Sequence[tuple[Sink, Sequence[Trace]]]) -> None:
-        self._types = dict(zip(KINDS, (np.dtype(np.uint8), tables.register, np.dtype(np.int32)), strict=True))
+        self._types: dict[str, np.dtype] = {"spikes": np.dtype(np.uint8), "u": tables.register, "v": np.dtype(np.int32)}
         self._sinks, self._network = sinks, network
         self._at = {kind: np.full(len(network.populations), -1, np.int64) for kind in KINDS}
         self._width = dict.fromkeys(KINDS, 0)
@@ -88,7 +88,7 @@ class Columns:
     def open(self, samples: int, steps: int) -> None:
         """Tell the sinks what will come."""
         for sink, traces in self._sinks:
-            forms = {
+            forms: dict[Trace, Form] = {
                 (kind, name): (np.dtype(bool) if kind == "spikes" else self._types[kind], self._network[name].shape)
                 for kind, name in traces
             }
