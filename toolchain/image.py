@@ -27,7 +27,7 @@ from snnc.network import Network, Population, Projection, Semantics
 from snnc.ops import Conv2d, Linear, Pair
 from snnc.resources import Usage, usage
 from snnc.target import Target
-from snnc.traffic import Routes, chip_of, routes
+from snnc.traffic import Links, Routes, chip_of, links, routes
 
 VERSION = 2
 # More than any chip's memory; a damaged or hostile file cannot make us allocate more.
@@ -78,6 +78,10 @@ class Image:
     @cached_property
     def routes(self) -> Routes:
         return routes(self.usage.stored, self.mapping.core_of, self.mapping.site_of, self.target.grid)
+
+    @cached_property
+    def links(self) -> Links:
+        return links(self.usage.stored, self.mapping.core_of, self.mapping.site_of, self.target.grid)
 
     @property
     def cores(self) -> int:
