@@ -138,6 +138,10 @@ def test_simulate_counts_and_writes_the_tables(work: Path) -> None:
     assert len(samples) == 450
     assert np.mean([int(s["synops"]) for s in samples]) == pytest.approx(report["this"]["synops"])
     assert np.mean([s["label"] == s["prediction"] for s in samples]) == pytest.approx(report["this"]["accuracy"])
+    steps = list(csv.DictReader((work / "run/steps.csv").read_text().splitlines()))
+    assert np.sum([float(s["synops"]) for s in steps]) == pytest.approx(report["this"]["synops"])
+    links = list(csv.DictReader((work / "run/links.csv").read_text().splitlines()))
+    assert np.sum([float(s["messages"]) for s in links]) == pytest.approx(report["this"]["hops"])
 
 
 def test_estimate_prints_every_constant_with_its_source(work: Path) -> None:

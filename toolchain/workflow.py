@@ -272,14 +272,19 @@ def simulate_image(
 ) -> Report:
     """Run samples through an image and report what was counted.
 
-    out: folder for the report, its tables and samples.csv.
+    out: folder for the report, its tables, and samples.csv, steps.csv and links.csv.
     """
     run = simulate(image, samples, threads=threads, progress=progress and (lambda k, n: progress(k, n, "samples")))
     document = report.build(image, run, data=samples.name)
     if out is not None:
         write_report(document, out)
-        with atomic(out / "samples.csv") as temporary:
-            temporary.write_text(report.samples_csv(image, run))
+        for name, table in (
+            ("samples.csv", report.samples_csv),
+            ("steps.csv", report.steps_csv),
+            ("links.csv", report.links_csv),
+        ):
+            with atomic(out / name) as temporary:
+                temporary.write_text(table(image, run))
     return document
 
 

@@ -195,7 +195,8 @@ def simulate(
     ] = False,
     threads: Annotated[int | None, Parameter(help="All cores, if not given.")] = None,
     output: Annotated[
-        Path | None, Parameter(name=OUT, help="Folder for report.json and tables per layer, core and sample.")
+        Path | None,
+        Parameter(name=OUT, help="Folder for report.json and tables by layer, core, sample, step and link."),
     ] = None,
     source: Source = AS_THE_FILE_SAYS,
 ) -> None:

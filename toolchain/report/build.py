@@ -15,9 +15,11 @@ from snnc.compilation import Spent
 from snnc.image import Image
 from snnc.network import Population
 from snnc.ops import Conv2d, Weighted
-from snnc.report.schema import TRIMS, VERSION, Activity, Core, Cost, Layer, Report, Side, Steps, Use
+from snnc.report.schema import TRIMS, VERSION, Activity, BusyLink, Core, Cost, Layer, Report, Side, Steps, Use
 from snnc.resources import FORMATS, pattern
 from snnc.simulator import Estimate, Run, accounting, energy
+
+KINDS = ("synapse_pj", "neuron_pj", "spike_pj", "hop_pj", "crossing_pj")
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +28,7 @@ class _Measured:
 
     run: Run
     account: accounting.Account
+    links: accounting.Links
     cost: Estimate
 
 
@@ -107,7 +110,7 @@ def _measure(image: Image, run: Run | None) -> _Measured | None:
     if run is None:
         return None
     account = accounting.account(image, run)
-    return _Measured(run, account, energy.estimate(image, run, account))
+    return _Measured(run, account, accounting.links(image, run), energy.estimate(image, run, account))
 
 
 def _mean(values: np.ndarray) -> float:
@@ -187,10 +190,12 @@ def _layer(image: Image, index: int, population: Population, measured: _Measured
         synops=_mean(counted.synops[:, index]),
         effective_synops=_mean(counted.effective_synops[:, index]),
         neuron_updates=float(counted.updates[index]),
+        active_updates=_mean(counted.active[:, index]),
         messages=_mean(counted.messages[:, index]),
         hops=_mean(counted.hops_x[:, index] + counted.hops_y[:, index]),
         crossings=_mean(counted.crossings[:, index]),
-        energy_pj=cost.synapse_pj + cost.spike_pj + cost.hop_pj + cost.crossing_pj,
+        energy_pj=cost.total_pj,
+        **{kind: getattr(cost, kind) for kind in KINDS},
     )
 
 
@@ -227,7 +232,11 @@ def _cores(image: Image, measured: _Measured | None) -> list[Core]:
             "active_updates": c.active,
             "inactive_updates": c.inactive,
             "messages": c.messages,
+            "hops": c.hops_x + c.hops_y,
+            "crossings": c.crossings,
         }
+        spent = energy.kinds(image, c)
+        columns |= {"energy_pj": spent.total_pj, **vars(spent)}
         counted = {name: values.mean(axis=0) for name, values in columns.items()}
     return [
         Core(
@@ -251,7 +260,7 @@ def _cores(image: Image, measured: _Measured | None) -> list[Core]:
 def _activity(data: str, measured: _Measured | None) -> Activity | None:
     if measured is None:
         return None
-    total = measured.account.totals
+    total, by_link = measured.account.totals, measured.links
     return Activity(
         data=data,
         samples=measured.run.samples,
@@ -260,7 +269,15 @@ def _activity(data: str, measured: _Measured | None) -> Activity | None:
         input_spikes=_mean(total.input_spikes),
         neuron_updates=_mean(total.active + total.inactive),
         active_updates=_mean(total.active),
+        busiest_link=_busiest(by_link),
     )
+
+
+def _busiest(links: accounting.Links) -> BusyLink | None:
+    if links.busiest is None:
+        return None
+    (x, y), (to_x, to_y) = links.start[links.busiest].tolist(), links.stop[links.busiest].tolist()
+    return BusyLink((x, y), (to_x, to_y), _mean(links.messages[:, links.busiest]))
 
 
 def _cost(measured: _Measured | None) -> Cost | None:

@@ -39,9 +39,11 @@ class Layer(msgspec.Struct, frozen=True):
     sparsity: share of the possible weights that do not exist. rate: spikes per neuron and step.
     formats: storage formats in use. synapse_bits: memory on all cores. silent, unread: neurons that were removed since
     they never spike, or since nothing reads them. clipped, rounded_to_zero: weights that were
-    larger than the grid, and that became zero. scales: how many its neurons have. On calibration data: rate_float, rate
-    of the float network; rate_error, share by which the integer one has more spikes (fewer: negative); misplaced, steps
-    in which a neuron spikes in one of them alone, over spikes of the float one.
+    larger than the grid, and that became zero. scales: how many its neurons have. energy_pj: dynamic energy, the sum
+    of the kinds behind it: of synapses that lead into the layer, of its updates and spikes, of their hops and
+    crossings. On calibration data: rate_float, rate of the float network; rate_error, share by which the integer one
+    has more spikes (fewer: negative); misplaced, steps in which a neuron spikes in one of them alone, over spikes of
+    the float one.
     """
 
     name: str
@@ -64,10 +66,16 @@ class Layer(msgspec.Struct, frozen=True):
     synops: float | None = None
     effective_synops: float | None = None
     neuron_updates: float | None = None
+    active_updates: float | None = None
     messages: float | None = None
     hops: float | None = None
     crossings: float | None = None
     energy_pj: float | None = None
+    synapse_pj: float | None = None
+    neuron_pj: float | None = None
+    spike_pj: float | None = None
+    hop_pj: float | None = None
+    crossing_pj: float | None = None
     clipped: int | None = None
     scales: int | None = None
     rate_float: float | None = None
@@ -76,7 +84,11 @@ class Layer(msgspec.Struct, frozen=True):
 
 
 class Core(msgspec.Struct, frozen=True):
-    """One core. tile_x, tile_y: its tile, on the mesh of all chips."""
+    """One core. tile_x, tile_y: its tile, on the mesh of all chips.
+
+    hops, crossings: of what it sends. energy_pj: dynamic energy, the sum of the kinds behind it: of its synapses,
+    neurons and spikes, and of hops and crossings of what it sends.
+    """
 
     core: int
     site: int
@@ -95,6 +107,14 @@ class Core(msgspec.Struct, frozen=True):
     active_updates: float | None = None
     inactive_updates: float | None = None
     messages: float | None = None
+    hops: float | None = None
+    crossings: float | None = None
+    energy_pj: float | None = None
+    synapse_pj: float | None = None
+    neuron_pj: float | None = None
+    spike_pj: float | None = None
+    hop_pj: float | None = None
+    crossing_pj: float | None = None
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -115,8 +135,16 @@ class Side(msgspec.Struct, frozen=True):
     energy_pj: float | None = None
 
 
+class BusyLink(msgspec.Struct, frozen=True):
+    """The link from tile to tile, (column, row) each, that carried most messages, in the mean of all samples."""
+
+    start: tuple[int, int]
+    stop: tuple[int, int]
+    messages: float
+
+
 class Activity(msgspec.Struct, frozen=True):
-    """What was simulated, and how much of it was work for the neurons."""
+    """What was simulated, and how much of it was work for the neurons. busiest_link: None where nothing travels."""
 
     data: str
     samples: int
@@ -125,6 +153,7 @@ class Activity(msgspec.Struct, frozen=True):
     input_spikes: float
     neuron_updates: float
     active_updates: float
+    busiest_link: BusyLink | None = None
 
 
 class Steps(msgspec.Struct, frozen=True):

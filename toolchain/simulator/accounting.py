@@ -1,8 +1,8 @@
-"""What a run did on the chip: per layer, per core, per sample. Pure functions of (image, run).
+"""What a run did on the chip: per layer, core, link, step and sample. Pure functions of (image, run).
 
 The simulation counts spikes per neuron; what a spike causes is known from the image. So all
 figures are products of counts and sparse matrices, exact integers. What depends on the state
-of the step (active or inactive updates) is taken from the run's counts per core.
+of the step (active or inactive updates), and what is told step by step, is taken from the run.
 
 A SynOp is a stored synapse that a spike visits, zeros of a dense format included: this costs
 time and energy. An effective SynOp visits a weight that is not zero: this is what other tools
@@ -19,22 +19,25 @@ from scipy import sparse
 from snnc.image import Image
 from snnc.network import Projection
 from snnc.resources import FORMATS, pattern
-from snnc.simulator.run import Run
+from snnc.simulator.run import STEP_WORK, Run
 
 
 @dataclass(frozen=True, eq=False)
 class Layers:
     """Per population, inputs included, in network order; int64 (samples, layers) unless said otherwise.
 
-    spikes: fired. synops, effective_synops: in the synapses that lead into the layer. updates: neuron
-    updates per sample, (layers,). messages: spikes of the layer times cores reached besides their own
-    (inputs: cores). hops_x, hops_y: of these messages on the mesh. crossings: those hops that lead to another chip.
+    spikes: fired. synops, effective_synops: in the synapses that lead into the layer. active, inactive: neuron
+    updates. updates: all of them per sample, (layers,). messages: spikes of the layer times cores reached besides
+    their own (inputs: cores). hops_x, hops_y: of these messages on the mesh. crossings: those hops that lead to
+    another chip.
     """
 
     names: tuple[str, ...]
     spikes: np.ndarray
     synops: np.ndarray
     effective_synops: np.ndarray
+    active: np.ndarray
+    inactive: np.ndarray
     updates: np.ndarray
     messages: np.ndarray
     hops_x: np.ndarray
@@ -47,7 +50,7 @@ class Cores:
     """Per core; int64 (samples, cores).
 
     spikes: fired. synops, effective_synops: in its memory. active, inactive: neuron updates. messages: sent
-    to other cores.
+    to other cores. hops_x, hops_y, crossings: of those.
     """
 
     spikes: np.ndarray
@@ -56,6 +59,50 @@ class Cores:
     active: np.ndarray
     inactive: np.ndarray
     messages: np.ndarray
+    hops_x: np.ndarray
+    hops_y: np.ndarray
+    crossings: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """Per step, over all cores; int64 (samples, steps). A spike and all that it causes count in the step it fired in.
+
+    Fields as in :class:`Totals`. time_ns: float64, length of the step.
+    """
+
+    spikes: np.ndarray
+    synops: np.ndarray
+    effective_synops: np.ndarray
+    active: np.ndarray
+    inactive: np.ndarray
+    messages: np.ndarray
+    hops_x: np.ndarray
+    hops_y: np.ndarray
+    crossings: np.ndarray
+    input_spikes: np.ndarray
+    input_messages: np.ndarray
+    time_ns: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Links:
+    """Per link from tile to tile that any route takes, those from chip to chip included; L links.
+
+    start, stop: int64 (L, 2), its ends as (column, row) on the board. crossing: bool (L,), from chip to chip. messages:
+    int64 (samples, L), carried; a multicast message counts once on each link. Their sum over the links is the number of
+    hops.
+    """
+
+    start: np.ndarray
+    stop: np.ndarray
+    crossing: np.ndarray
+    messages: np.ndarray
+
+    @property
+    def busiest(self) -> int | None:
+        """The link that carries most in all samples together, the first of several; None where there is no link."""
+        return int(self.messages.sum(axis=0).argmax()) if self.messages.shape[1] else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,12 +138,15 @@ def layers(image: Image, run: Run) -> Layers:
     def by_layer(cost: np.ndarray) -> np.ndarray:
         return np.add.reduceat(spikes * cost, starts, axis=1)
 
+    updates = np.array([0 if p.neuron == "input" else p.size * run.steps for p in network.populations])
     return Layers(
         names=tuple(names),
         spikes=by_layer(np.ones(network.size, np.int64)),
         synops=synops,
         effective_synops=effective,
-        updates=np.array([0 if p.neuron == "input" else p.size * run.steps for p in network.populations]),
+        active=run.layer_active,
+        inactive=updates - run.layer_active,
+        updates=updates,
         messages=by_layer(image.routes.messages),
         hops_x=by_layer(image.routes.hops_x),
         hops_y=by_layer(image.routes.hops_y),
@@ -109,17 +159,43 @@ def cores(image: Image, run: Run) -> Cores:
     spikes = run.spikes.astype(np.int64)
     core_of = image.mapping.core_of
     inside = np.flatnonzero(core_of >= 0)
-    sent = sparse.csr_array(
-        (image.routes.messages[inside], (inside, core_of[inside])), shape=(len(core_of), image.usage.cores)
+    home = sparse.csr_array(
+        (np.ones(len(inside), np.int64), (inside, core_of[inside])), shape=(len(core_of), image.usage.cores)
     )
+
+    def sent(cost: np.ndarray) -> np.ndarray:
+        return (spikes * cost) @ home
+
+    routes = image.routes
     return Cores(
         spikes=run.core_spikes,
         synops=run.core_synops,
         effective_synops=spikes @ image.usage.effective,
         active=run.core_active,
         inactive=image.usage.neurons * run.steps - run.core_active,
-        messages=spikes @ sent,
+        messages=sent(routes.messages),
+        hops_x=sent(routes.hops_x),
+        hops_y=sent(routes.hops_y),
+        crossings=sent(routes.crossings),
     )
+
+
+def steps(image: Image, run: Run) -> Steps:
+    """Figures per step."""
+    counted = {name: run.step_work[:, :, k] for k, name in enumerate(STEP_WORK) if name != "axons"}
+    return Steps(**counted, inactive=int(image.usage.neurons.sum()) - counted["active"], time_ns=run.step_ns)
+
+
+def links(image: Image, run: Run) -> Links:
+    """Figures per link."""
+    found = image.links
+    return Links(found.start, found.stop, found.crossing, found.loads(run.spikes))
+
+
+def memory(image: Image) -> dict[str, tuple[np.ndarray, int]]:
+    """Use of each kind of memory of a core: name -> (used, int64 (cores,); the most that a core has)."""
+    limits = image.target.core
+    return {name: (getattr(image.usage, name), getattr(limits, name).value) for name in limits.__struct_fields__}
 
 
 @dataclass(frozen=True, eq=False)

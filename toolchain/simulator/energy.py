@@ -13,7 +13,10 @@ but neither a spike nor hops. `spike_pj` is taken once per spike fired, whatever
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
 
 from snnc.image import Image
 from snnc.simulator import accounting
@@ -35,15 +38,75 @@ class Constant:
     note: str
 
 
+@dataclass(frozen=True, eq=False)
+class Kinds:
+    """Dynamic energy by kind, in pJ; float64, of the shape of the counts that it is made of."""
+
+    synapse_pj: np.ndarray
+    neuron_pj: np.ndarray
+    spike_pj: np.ndarray
+    hop_pj: np.ndarray
+    crossing_pj: np.ndarray
+
+    @property
+    def total_pj(self) -> np.ndarray:
+        return self.synapse_pj + self.neuron_pj + self.spike_pj + self.hop_pj + self.crossing_pj
+
+
+class Counts(Protocol):
+    """What takes energy: counts by layer, by core, by step or in all, of any shape."""
+
+    @property
+    def synops(self) -> np.ndarray: ...
+    @property
+    def active(self) -> np.ndarray: ...
+    @property
+    def inactive(self) -> np.ndarray: ...
+    @property
+    def spikes(self) -> np.ndarray: ...
+    @property
+    def hops_x(self) -> np.ndarray: ...
+    @property
+    def hops_y(self) -> np.ndarray: ...
+    @property
+    def crossings(self) -> np.ndarray: ...
+
+
+def kinds(image: Image, counts: Counts) -> Kinds:
+    """Energy of counts of :mod:`snnc.simulator.accounting`: of a layer, that of the synapses that lead into it; of a
+    core, that of its own memory, neurons and spikes and of the hops of what it sends. Spikes of inputs are not counted
+    among those of a core or step; among those of a layer they are (:func:`on_chip`).
+    """
+    energy = image.target.energy
+    return Kinds(
+        synapse_pj=counts.synops * energy.synop_pj.value,
+        neuron_pj=counts.active * energy.neuron_active_pj.value + counts.inactive * energy.neuron_inactive_pj.value,
+        spike_pj=counts.spikes * energy.spike_pj.value,
+        hop_pj=counts.hops_x * energy.hop_x_pj.value + counts.hops_y * energy.hop_y_pj.value,
+        crossing_pj=counts.crossings * (0.0 if energy.crossing_pj is None else energy.crossing_pj.value),
+    )
+
+
+def on_chip(image: Image, layers: accounting.Layers) -> accounting.Layers:
+    """The same without the spikes of inputs, which cost nothing."""
+    inside = np.array([p.neuron != "input" for p in image.network.populations])
+    return replace(layers, spikes=layers.spikes * inside)
+
+
 @dataclass(frozen=True)
 class LayerEnergy:
-    """Share of one population, pJ per sample: synapses that lead into it, its spikes, their hops and crossings."""
+    """Share of one population, pJ per sample: synapses that lead into it, updates, spikes, their hops and crossings."""
 
     name: str
     synapse_pj: float
+    neuron_pj: float
     spike_pj: float
     hop_pj: float
     crossing_pj: float
+
+    @property
+    def total_pj(self) -> float:
+        return self.synapse_pj + self.neuron_pj + self.spike_pj + self.hop_pj + self.crossing_pj
 
 
 @dataclass(frozen=True)
@@ -52,8 +115,7 @@ class Estimate:
 
     time_ns: length of all steps. synapse_pj, neuron_pj, spike_pj, hop_pj: dynamic energy; crossing_pj: of hops
     from chip to chip, what they cost beyond hop_pj. static_pj: of all chips in use, None where the target gives no
-    static power. layers: in network order, inputs included; updates of neurons are counted per core and are not in
-    it. constants: all that went in.
+    static power. layers: in network order, inputs included. constants: all that went in.
     """
 
     samples: int
@@ -79,33 +141,19 @@ def estimate(image: Image, run: Run, account: accounting.Account | None = None) 
     account: that of the run, where it has been drawn up already.
     """
     account = account or accounting.account(image, run)
-    by_layer, total = account.layers, account.totals
     energy = image.target.energy
-    crossing_pj = 0.0 if energy.crossing_pj is None else energy.crossing_pj.value
     time_ns = float(run.step_ns.sum(axis=1).mean())
-    shares = tuple(
-        LayerEnergy(
-            name=population.name,
-            synapse_pj=float(by_layer.synops[:, k].mean()) * energy.synop_pj.value,
-            spike_pj=float(by_layer.spikes[:, k].mean()) * energy.spike_pj.value * (population.neuron != "input"),
-            hop_pj=float(by_layer.hops_x[:, k].mean()) * energy.hop_x_pj.value
-            + float(by_layer.hops_y[:, k].mean()) * energy.hop_y_pj.value,
-            crossing_pj=float(by_layer.crossings[:, k].mean()) * crossing_pj,
-        )
-        for k, population in enumerate(image.network.populations)
-    )
+    total, by_layer = kinds(image, account.totals), kinds(image, on_chip(image, account.layers))
     return Estimate(
         samples=run.samples,
         steps=run.steps,
         time_ns=time_ns,
-        synapse_pj=float(total.synops.mean()) * energy.synop_pj.value,
-        neuron_pj=float(total.active.mean()) * energy.neuron_active_pj.value
-        + float(total.inactive.mean()) * energy.neuron_inactive_pj.value,
-        spike_pj=float(total.spikes.mean()) * energy.spike_pj.value,
-        hop_pj=float(total.hops_x.mean()) * energy.hop_x_pj.value + float(total.hops_y.mean()) * energy.hop_y_pj.value,
-        crossing_pj=float(total.crossings.mean()) * crossing_pj,
+        **{name: float(value.mean()) for name, value in vars(total).items()},
         static_pj=None if energy.static_mw is None else energy.static_mw.value * image.chips * time_ns,
-        layers=shares,
+        layers=tuple(
+            LayerEnergy(name, **{kind: float(value[:, k].mean()) for kind, value in vars(by_layer).items()})
+            for k, name in enumerate(account.layers.names)
+        ),
         constants=_constants(image),
     )
 
