@@ -27,7 +27,7 @@ from snnc.quantization.grid import Tune
 from snnc.report import NetworkActivity, Report, Side
 from snnc.report.schema import from_json, to_json
 from snnc.samples import Samples, accuracy, load_inputs
-from snnc.simulator import simulate
+from snnc.simulator import simulate, workload
 from snnc.simulator.floating import batches
 from snnc.target import Target
 
@@ -121,6 +121,7 @@ def compile_file(
         result.image,
         run,
         data="" if samples is None else samples.name,
+        inputs=None if samples is None else samples.spikes,
         dense=dense,
         dense_note=note,
         spent=spent,
@@ -275,7 +276,7 @@ def simulate_image(
     out: folder for the report, its tables, and samples.csv, steps.csv and links.csv.
     """
     run = simulate(image, samples, threads=threads, progress=progress and (lambda k, n: progress(k, n, "samples")))
-    document = report.build(image, run, data=samples.name)
+    document = report.build(image, run, data=samples.name, inputs=samples.spikes)
     if out is not None:
         write_report(document, out)
         for name, table in (
@@ -351,11 +352,14 @@ def simulate_network(
         totals = {p.name: run.spikes[:, starts[p.name] : starts[p.name] + p.size] for p in network.populations}
         ends = np.cumsum([network[name].size for name in network.outputs])[:-1]
         totals |= dict(zip(network.outputs, np.split(run.outputs, ends, axis=1), strict=True))
+        counted = workload.of_run(network, run, first.spikes)
     else:
-        totals = batches.counts(network, {k: s.spikes for k, s in data.items()}, threads=threads, progress=move)
+        fed = {name: samples.spikes for name, samples in data.items()}
+        totals, counted = batches.watched(network, fed, threads=threads, progress=move)
     found = report.activity(
         network,
         totals,
+        counted,
         arithmetic="integer" if network.integer else "float64",
         data=", ".join(dict.fromkeys(s.name for s in data.values())),
         steps=first.steps,

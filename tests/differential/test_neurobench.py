@@ -8,7 +8,7 @@ was a step before, in one of the two alone. Random modules have numbers of so fe
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,12 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 import snnc
-from snnc.network import Network
-from snnc.simulator import workload
+from snnc import target
+from snnc.image import Image, Mapping
+from snnc.network import USUAL, Network
+from snnc.ops import Conv2d, Linear
+from snnc.samples import Samples
+from snnc.simulator import simulate, workload
 from snnc.simulator.floating import batches
 
 STEPS = 12
@@ -378,3 +382,63 @@ def test_beyond_24_bits_neurobench_rounds_and_we_do_not() -> None:
     rounded = theirs(module, data, 1)["SynapticOperations"]
     assert rounded["Dense"] == pytest.approx(exact, rel=2**-20)
     assert rounded["Effective_ACs"] == rounded["Dense"] != exact
+
+
+def integers() -> nn.Module:
+    """Whole weights and thresholds; no leak, reset to zero: what the integer engine computes is what float32 does."""
+    module = row(
+        nn.Conv2d(2, 4, 3, stride=2, padding=1, groups=2, bias=False),
+        snn.Leaky(1.0, threshold=40.0, reset_mechanism="zero"),
+        nn.Conv2d(4, 6, 3, padding=1, bias=False),
+        snn.Leaky(1.0, threshold=60.0, reset_mechanism="zero"),
+        nn.Flatten(),
+        nn.Linear(6 * 5 * 6, 5, bias=False),
+        snn.Leaky(1.0, threshold=90.0, reset_mechanism="zero"),
+    )
+    for value in module.parameters():
+        nn.init.uniform_(value, -30, 40).data.round_()
+    return prune(module, 0.6)
+
+
+def as_integers(network: Network) -> Network:
+    """The same in the neurons of the engine: thresholds and weights kept, no decay of membranes, none of currents."""
+    populations = [network.populations[0]]
+    for population in network.layers:
+        values = {"u_decay": 4096, "v_decay": 0, "threshold": population.params["v_threshold"], "bias": 0}
+        params = {name: np.broadcast_to(v, population.shape).astype(np.int32) for name, v in values.items()}
+        populations.append(replace(population, neuron="cuba_fixed", params=params, semantics=USUAL))
+    projections = []
+    for projection in network.projections:
+        op = projection.ops[-1]  # behind a flatten, if anything
+        assert isinstance(op, Linear | Conv2d)
+        projections.append(replace(projection, ops=(replace(op, weight=op.weight.astype(np.int16)),)))
+    return replace(network, populations=tuple(populations), projections=tuple(projections))
+
+
+@pytest.mark.parametrize("analog", [0.0, 0.02, 1.0])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_run_of_integers_is_equal_to_neurobench(analog: float, mapped: bool) -> None:
+    """From counts of spikes per neuron alone; membranes are not followed, and int16 takes less than float32."""
+    torch.manual_seed(1)
+    module = integers()
+    data = recorded(Case(integers, (2, 10, 11), analog)).mul(3 if analog else 1).round()
+    network = as_integers(load(module, (2, 10, 11)))
+    expected = theirs(module, data, 3)
+    inputs = np.ascontiguousarray(data.numpy())
+    samples = Samples(inputs)
+    run = simulate(place(network) if mapped else network, samples)
+    found = named(workload.neurobench(network, workload.of_run(network, run, samples.spikes), 3))
+    own = ("Footprint", "MembraneUpdates")
+    assert {k: v for k, v in found.items() if k not in own} == {k: v for k, v in expected.items() if k not in own}
+    assert (expected["SynapticOperations"]["Effective_MACs"] > 0) == (analog > 0)
+    assert found["MembraneUpdates"] is None
+    weights = sum(value.numel() for value in module.parameters())
+    assert found["Footprint"] == 2 * weights + 3 * 4 * 4  # four registers of 4 bytes for each layer
+
+
+def place(network: Network) -> Image:
+    """The network on five cores, neuron by neuron in turn."""
+    core_of = np.full(network.size, -1, np.int32)
+    inside = np.arange(network.inputs[0].size, network.size)
+    core_of[inside] = inside % 5
+    return Image(network, Mapping(core_of, np.arange(0, 20, 4, dtype=np.int32)), target.load("loihi"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 
 import numpy as np
 import pytest
@@ -56,6 +57,16 @@ def test_totals_agree_with_their_parts(case: tuple[Image, Run, Report]) -> None:
     assert sum(c.neurons for c in document.cores) == this.neurons == document.resources["neurons"].used
     for name, use in document.resources.items():
         assert use.fullest_use == max(getattr(c, name) for c in document.cores) <= use.limit_per_core
+
+
+def test_synops_of_the_chip_and_of_neurobench_are_the_same_where_the_chip_stores_no_zeros(
+    case: tuple[Image, Run, Report],
+) -> None:
+    found, this = case[2].neurobench, case[2].this
+    assert found is not None
+    assert found.synaptic_operations.effective_acs == this.effective_synops
+    assert found.synaptic_operations.effective_macs == 0
+    assert json.loads(to_json(case[2]))["neurobench"]["SynapticOperations"]["Effective_ACs"] == this.effective_synops
 
 
 def test_several_chips_are_told(case: tuple[Image, Run, Report]) -> None:

@@ -210,14 +210,14 @@ def simulate(
         compiled, samples = chosen.load(file)
         with console.progress("simulate") as move:
             document = workflow.simulate_image(compiled, samples, threads=threads, out=output, progress=move)
-        console.result(report.summary(document), document)
+        console.result(_more(report.summary(document), document.neurobench), document)
         return
     network, about = workflow.load_network(file, source.reading(), integer=not float_)
     _notes(about)
     data = workflow.network_inputs(network, about, chosen.data, chosen.split, chosen.samples)
     with console.progress("simulate") as move:
         activity = workflow.simulate_network(network, data, threads=threads, out=output, progress=move)
-    console.result(report.activity_table(activity), activity)
+    console.result(_more(report.activity_table(activity), activity.neurobench), activity)
 
 
 @app.command
@@ -333,6 +333,13 @@ def demo(
             progress=move,
         )
     console.result(text, document)
+
+
+def _more(text: str, counted: Any) -> str:
+    """A text and, if asked for, the same run in NeuroBench's terms."""
+    from snnc import report
+
+    return f"{text}\n\n{report.neurobench_table(counted)}" if console.verbose else text
 
 
 def _staged(move: Any) -> Any:

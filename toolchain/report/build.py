@@ -15,9 +15,23 @@ from snnc.compilation import Spent
 from snnc.image import Image
 from snnc.network import Population
 from snnc.ops import Conv2d, Weighted
-from snnc.report.schema import TRIMS, VERSION, Activity, BusyLink, Core, Cost, Layer, Report, Side, Steps, Use
+from snnc.report.neurobench import neurobench
+from snnc.report.schema import (
+    TRIMS,
+    VERSION,
+    Activity,
+    BusyLink,
+    Core,
+    Cost,
+    Layer,
+    NeuroBench,
+    Report,
+    Side,
+    Steps,
+    Use,
+)
 from snnc.resources import FORMATS, pattern
-from snnc.simulator import Estimate, Run, accounting, energy
+from snnc.simulator import Estimate, Run, accounting, energy, workload
 
 KINDS = ("synapse_pj", "neuron_pj", "spike_pj", "hop_pj", "crossing_pj")
 
@@ -37,12 +51,16 @@ def build(
     run: Run | None = None,
     *,
     data: str = "",
+    inputs: np.ndarray | None = None,
     dense: Side | None = None,
     dense_note: str = "",
     verified: list[dict[str, Any]] | None = None,
     spent: Mapping[str, Spent] | None = None,
 ) -> Report:
-    """The report of an image, with what `run` (of samples named `data`) counted, if there was a run."""
+    """The report of an image, with what `run` (of samples named `data`) counted, if there was a run.
+
+    inputs: the samples themselves, (samples, steps, *shape); needed if they are other than spikes.
+    """
     spent = spent or {}
     measured = _measure(image, run)
     limits = image.target.core
@@ -76,6 +94,7 @@ def build(
         chips=image.chips,
         chips_available=image.target.chips,
         steps=_steps(record),
+        neurobench=_neurobench(image, run, inputs),
         diagnoses=[f"layer '{d['layer']}' {d['text']}" for d in _found(record, "verify").get("diagnoses", [])],
     )
 
@@ -99,6 +118,12 @@ def _steps(record: dict[str, Any]) -> Steps | None:
         finetuned=None if before is None else found["accuracy_integer"],
         mapped=found["mapped"]["accuracy"],
     )
+
+
+def _neurobench(image: Image, run: Run | None, inputs: np.ndarray | None) -> NeuroBench | None:
+    if run is None:
+        return None
+    return neurobench(workload.neurobench(image.network, workload.of_run(image.network, run, inputs)))
 
 
 def side(image: Image, run: Run | None = None) -> Side:

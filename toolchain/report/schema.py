@@ -186,13 +186,36 @@ class Cost(msgspec.Struct, frozen=True):
     crossing_pj: float = 0.0
 
 
+class SynapticOperations(msgspec.Struct, frozen=True):
+    """Means per sample, by NeuroBench's names: see :mod:`snnc.simulator.workload`."""
+
+    effective_macs: float = msgspec.field(name="Effective_MACs")
+    effective_acs: float = msgspec.field(name="Effective_ACs")
+    dense: float = msgspec.field(name="Dense")
+
+
+class NeuroBench(msgspec.Struct, frozen=True, rename="pascal"):
+    """A run of a network in NeuroBench's terms and by its names, see :mod:`snnc.simulator.workload`.
+
+    batch: samples in a call, on which depends what is a MAC. membrane_updates: None of integer networks.
+    """
+
+    footprint: int
+    connection_sparsity: float | None
+    activation_sparsity: float
+    synaptic_operations: SynapticOperations
+    membrane_updates: float | None
+    batch: int = msgspec.field(name="batch")
+
+
 class Report(msgspec.Struct, frozen=True):
     """Everything there is to say about one image, and one run of it if there was one.
 
     dense: the same figures for the dense parent, compiled and run in the same way; dense_note: why there are none
     although there is a parent. chips: in use; cores_available: on these. verified: what was compared with which
     executor. seconds: wall time of each pass, and of what was done before and after. peak_mib: the most memory of
-    the process until then. steps: None without labelled data. diagnoses: what is wrong, as sentences.
+    the process until then. steps: None without labelled data. diagnoses: what is wrong, as sentences. neurobench: of
+    the network that was compiled, not of the one that was read.
     """
 
     schema: int
@@ -219,6 +242,7 @@ class Report(msgspec.Struct, frozen=True):
     diagnoses: list[str] = []
     chips: int = 1
     chips_available: int = 1
+    neurobench: NeuroBench | None = None
 
 
 class ActiveLayer(msgspec.Struct, frozen=True):
@@ -253,6 +277,7 @@ class NetworkActivity(msgspec.Struct, frozen=True):
     outputs: dict[str, list[list[float]]]
     accuracy: float | None
     seconds: float
+    neurobench: NeuroBench
 
 
 def to_json(report: Report) -> bytes:
