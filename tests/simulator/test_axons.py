@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from snnc.simulator.axons import LANES, MOST, Axons, axons
-from snnc.simulator.kernels import _count
+from snnc.simulator.counting import count_spikes
 
 
 def visited(found: Axons, first: np.ndarray, neuron: int, cores: int) -> np.ndarray:
@@ -19,7 +19,7 @@ def visited(found: Axons, first: np.ndarray, neuron: int, cores: int) -> np.ndar
     effects, causes = np.zeros(11, np.int64), np.arange(8 * first[-1], dtype=np.int32).reshape(-1, 8)
     events = np.array([neuron - first[p]], np.int32)
     rows = (found.windows[p], found.ptr, found.core, found.synapses)
-    _count(events, int(first[p]), *rows, causes, synapses, effects)
+    count_spikes(events, int(first[p]), *rows, causes, synapses, effects)
     assert effects.tolist() == [*causes[neuron], 0, 0, 0]
     return synapses[:cores]
 
