@@ -138,6 +138,27 @@ def test_simulate_counts_and_writes_the_tables(work: Path) -> None:
     assert len(samples) == 450
     assert np.mean([int(s["synops"]) for s in samples]) == pytest.approx(report["this"]["synops"])
     assert np.mean([s["label"] == s["prediction"] for s in samples]) == pytest.approx(report["this"]["accuracy"])
+    steps = list(csv.DictReader((work / "run/steps.csv").read_text().splitlines()))
+    assert np.sum([float(s["synops"]) for s in steps]) == pytest.approx(report["this"]["synops"])
+    links = list(csv.DictReader((work / "run/links.csv").read_text().splitlines()))
+    assert np.sum([float(s["messages"]) for s in links]) == pytest.approx(report["this"]["hops"])
+
+
+def test_simulate_counts_in_the_terms_of_neurobench(work: Path) -> None:
+    for source, where in (("out/image.snnc", "report.json"), ("model.pt", "activity.json")):
+        more = ("--float",) if source == "model.pt" else ()
+        done = run("simulate", source, *more, "--samples", 20, "-o", "bench", "-v", cwd=work)
+        assert done.returncode == 0, done.stderr
+        found = json.loads((work / "bench" / where).read_text())["neurobench"]
+        operations = found["SynapticOperations"]
+        assert operations["Effective_MACs"] == 0
+        assert 0 < operations["Effective_ACs"] < operations["Dense"]
+        assert 0 < found["ActivationSparsity"] < 1
+        assert found["ConnectionSparsity"] > 0.5
+        assert found["Footprint"] > 0
+        assert (found["MembraneUpdates"] is None) == (source != "model.pt")
+        assert f"Effective_ACs       {operations['Effective_ACs']:,.1f} per sample" in done.stdout
+        assert "NeuroBench" not in run("simulate", source, *more, "--samples", 2, cwd=work).stdout
 
 
 def test_estimate_prints_every_constant_with_its_source(work: Path) -> None:

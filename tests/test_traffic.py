@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from meshes import Case, cases, column_row, count, tile
+from hypothesis import strategies as st
+from meshes import Case, cases, column_row, count, crosses, tile
 
 from snnc import traffic
 from snnc.target import Grid
@@ -54,6 +55,27 @@ def test_every_link_carries_what_was_walked_over_it(case: Case) -> None:
         assert not any(walked.values())
     else:
         assert by_ends[hottest.start, hottest.stop] == hottest.load == max(walked.values())
+
+
+@several
+@given(cases(), st.integers(0, 2**32))
+def test_the_links_of_routes_carry_what_spikes_walk(case: Case, seed: int) -> None:
+    """Several samples of spikes, each walked over the board; links that no route takes are left out."""
+    grid = case.grid
+    spikes = np.random.default_rng(seed).integers(0, 4, (3, len(case.core_of)))
+    found = traffic.links(case.matrix, case.core_of, case.site_of, grid)
+    loads = found.loads(spikes)
+    every = count(replace(case, rates=np.ones(len(case.core_of)))).loads
+    ends = [(tuple(a), tuple(b)) for a, b in zip(found.start.tolist(), found.stop.tolist(), strict=True)]
+    by_ends = {tuple(column_row(end, grid) for end in link): crosses(link) for link in every}
+    assert dict(zip(ends, found.crossing.tolist(), strict=True)) == by_ends
+    for sample in range(3):
+        walked = count(replace(case, rates=spikes[sample])).loads
+        expected = {tuple(column_row(end, grid) for end in link): load for link, load in walked.items()}
+        assert dict(zip(ends, loads[sample].tolist(), strict=True)) == expected
+    routes = traffic.routes(case.matrix, case.core_of, case.site_of, grid)
+    np.testing.assert_array_equal(loads.sum(axis=1), spikes @ (routes.hops_x + routes.hops_y))
+    np.testing.assert_array_equal(loads[:, found.crossing].sum(axis=1), spikes @ routes.crossings)
 
 
 @several

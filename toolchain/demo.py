@@ -89,7 +89,13 @@ def run(
 
     say("6/6  report")
     document = report.build(
-        result.image, counted, data=test.name, dense=dense_side, verified=[found], spent=result.spent
+        result.image,
+        counted,
+        data=test.name,
+        inputs=test.spikes,
+        dense=dense_side,
+        verified=[found],
+        spent=result.spent,
     )
     workflow.write_report(document, out)
     return _text(document, out, time.perf_counter() - begin, _float_accuracy(about, test)), document

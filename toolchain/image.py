@@ -30,9 +30,9 @@ from snnc.errors import InputError, Violation
 from snnc.files import atomic, sniff
 from snnc.network import Network, Population, Projection, Semantics
 from snnc.ops import Conv2d, Linear, Pair
-from snnc.resources import Usage, usage
+from snnc.resources import FORMATS, Usage, rows_at, usage
 from snnc.target import Target
-from snnc.traffic import Routes, chip_of, routes
+from snnc.traffic import Links, Routes, chip_of, links, routes
 
 VERSION = 3
 # More than any chip's memory; a damaged or hostile file cannot make us allocate more.
@@ -89,6 +89,30 @@ class Image:
     @cached_property
     def routes(self) -> Routes:
         return routes(self.usage.stored, self.mapping.core_of, self.mapping.site_of, self.target.grid)
+
+    @cached_property
+    def links(self) -> Links:
+        return links(self.usage.stored, self.mapping.core_of, self.mapping.site_of, self.target.grid)
+
+    @cached_property
+    def sends(self) -> np.ndarray:
+        """Messages that a core sends out for one spike of each neuron, int64 (neurons,).
+
+        One to each core that it reaches, its own included, or a single one if the mesh multicasts; inputs are outside.
+        """
+        reached = np.diff(self.usage.stored.indptr)
+        sent = np.minimum(reached, 1) if self.target.mesh.multicast else reached
+        return np.where(self.mapping.core_of < 0, 0, sent).astype(np.int64)
+
+    def stored_as(self, form: str) -> sparse.csr_array:
+        """As `usage.stored`, of the synapses in one of :data:`snnc.resources.FORMATS` alone, CSR (neurons, cores)."""
+        total = sparse.csr_array((self.network.size, self.cores), dtype=np.int64)
+        for projection in self.network.projections:
+            here = self.usage.formats[projection.name] == FORMATS.index(form)
+            if here.any():
+                visits = sparse.csr_array(self.usage.visits_of[projection.name] * here[:, None])
+                total = total + rows_at(visits, self.network.offsets[projection.pre], self.network.size)
+        return total.tocsr()
 
     def using(self, costs: str | None) -> Image:
         """The image with another of the target's sets of constants, see :meth:`snnc.target.Target.using`."""

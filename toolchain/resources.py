@@ -231,8 +231,8 @@ def usage(network: Network, core_of: np.ndarray, target: Target) -> Usage:
                 visited.data[span] = width[core]
         bits_of[projection.name], formats[projection.name] = size, chosen
         visits_of[projection.name], existing_of[projection.name] = visited, counts
-        stored.append(_rows_at(visited, offsets[pre.name], network.size))
-        effective.append(_rows_at(counts, offsets[pre.name], network.size))
+        stored.append(rows_at(visited, offsets[pre.name], network.size))
+        effective.append(rows_at(counts, offsets[pre.name], network.size))
     empty = sparse.csr_array((network.size, cores), dtype=np.int64)
     all_stored = sum(stored, empty).tocsr()
     all_stored.sort_indices()
@@ -253,7 +253,7 @@ def usage(network: Network, core_of: np.ndarray, target: Target) -> Usage:
     )
 
 
-def _rows_at(counts: sparse.csr_array, offset: int, size: int) -> sparse.csr_array:
+def rows_at(counts: sparse.csr_array, offset: int, size: int) -> sparse.csr_array:
     """The transpose of (cores, pre) as rows offset.. of a (size, cores) matrix."""
     rows = counts.T.tocsr()
     rows.sort_indices()

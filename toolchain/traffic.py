@@ -46,6 +46,37 @@ class Link:
 
 
 @dataclass(frozen=True, eq=False)
+class Links:
+    """The links that routes take, L of them, and which spikes take them.
+
+    start, stop: int64 (L, 2), the tiles, each (column, row) on the board. crossing: bool (L,), whether it leads to
+    another chip. Spikes of neurons are turned into loads by their `marks`: a straight move adds 1 to its first link and
+    takes 1 away behind its last, so that sums along a line are loads. marks: CSR (neurons, places), places of all lines
+    along x, then of those along y, each for both directions. used: int64 (L,), the place of each link.
+    """
+
+    start: np.ndarray
+    stop: np.ndarray
+    crossing: np.ndarray
+    marks: sparse.csr_array
+    used: np.ndarray
+    grid: Grid
+
+    def loads(self, spikes: np.ndarray) -> np.ndarray:
+        """Messages over each link, int64 (samples, L). spikes: (samples, neurons), how often each fired."""
+        loads = np.zeros((len(spikes), len(self.used)), np.int64)
+        block = max(1, LOADS // max(1, self.marks.shape[1]))
+        for first in range(0, len(spikes), block):
+            part = slice(first, first + block)
+            loads[part] = _along_lines(spikes[part].astype(np.int64) @ self.marks, self.grid)[:, self.used]
+        return loads
+
+
+# Loads of all places, links or not, that are worked out at once.
+LOADS = 1 << 22
+
+
+@dataclass(frozen=True, eq=False)
 class Moves:
     """Straight moves in parallel lines, int64 (moves,) each.
 
@@ -76,6 +107,15 @@ class Moves:
             np.add.at(result[back], (line, low), weight)
             np.add.at(result[back], (line, high), -weight)
         return np.cumsum(result, axis=2)[:, :, : length - 1]
+
+    def marks(self, count: int, lines: int, length: int) -> sparse.csr_array:
+        """Ends of the moves of `count` that may move, see :class:`Links`: (count, 2 * lines * length)."""
+        low, high = np.minimum(self.start, self.stop), np.maximum(self.start, self.stop)
+        line = (lines * (self.start > self.stop) + self.line) * length
+        moves = low < high
+        who, places = np.tile(self.who[moves], 2), np.concatenate([(line + low)[moves], (line + high)[moves]])
+        signs = np.repeat([1, -1], np.sum(moves))
+        return sparse.csr_array((signs, (who, places)), shape=(count, 2 * lines * length), dtype=np.int64)
 
 
 def chip_of(site_of: np.ndarray, grid: Grid) -> np.ndarray:
@@ -126,6 +166,39 @@ def routes(reached: sparse.csr_array, core_of: np.ndarray, site_of: np.ndarray, 
         + total(along_y.who, along_y.crossings(grid.rows)),
         longest=_longest(*single, grid),
     )
+
+
+def links(reached: sparse.csr_array, core_of: np.ndarray, site_of: np.ndarray, grid: Grid) -> Links:
+    """The links that spikes take; arguments as of :func:`routes`."""
+    neuron, goal = _inside(*_away(reached, core_of), core_of)
+    single = _single(neuron, *tile_of(site_of, grid), core_of[neuron], goal)
+    along_x, along_y = _shared(*single) if grid.multicast else single
+    size = len(core_of), grid.height, grid.width
+    marks = sparse.hstack(
+        [along_x.marks(*size), along_y.marks(size[0], grid.width, grid.height)], format="csr", dtype=np.int64
+    )
+    used = np.flatnonzero(_along_lines(np.asarray(marks.sum(axis=0))[None], grid)[0])
+    vertical = used >= 2 * grid.width * grid.height
+    place, length = used - vertical * 2 * grid.width * grid.height, np.where(vertical, grid.height, grid.width)
+    line, at = np.divmod(place, length)
+    back, line = np.divmod(line, np.where(vertical, grid.width, grid.height))
+    low, high = (np.where(vertical, (line, at + k), (at + k, line)).T for k in (0, 1))
+    return Links(
+        start=np.where(back[:, None], high, low),
+        stop=np.where(back[:, None], low, high),
+        crossing=(at + 1) % np.where(vertical, grid.rows, grid.columns) == 0,
+        marks=marks,
+        used=used,
+        grid=grid,
+    )
+
+
+def _along_lines(marks: np.ndarray, grid: Grid) -> np.ndarray:
+    """Loads from marks, (any, places) both, see :class:`Links`."""
+    half = 2 * grid.width * grid.height
+    along_x = marks[:, :half].reshape(-1, 2 * grid.height, grid.width).cumsum(axis=2)
+    along_y = marks[:, half:].reshape(-1, 2 * grid.width, grid.height).cumsum(axis=2)
+    return np.concatenate([along_x.reshape(-1, half), along_y.reshape(-1, half)], axis=1)
 
 
 def flow(reached: sparse.csr_array, core_of: np.ndarray, rates: np.ndarray) -> sparse.csr_array:

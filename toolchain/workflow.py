@@ -27,7 +27,7 @@ from snnc.recordings import LARGE_BYTES, size_in_bytes, whole
 from snnc.report import NetworkActivity, Report, Side
 from snnc.report.schema import from_json, to_json
 from snnc.samples import Recording, Samples, accuracy, expect, load_inputs
-from snnc.simulator import Run, simulate, trace_file
+from snnc.simulator import Run, simulate, trace_file, workload
 from snnc.simulator.traces import Trace
 from snnc.target import Target
 
@@ -126,6 +126,7 @@ def compile_file(
         result.image,
         run,
         data="" if samples is None else samples.name,
+        inputs=None if samples is None else samples.spikes,
         dense=dense,
         dense_note=note,
         spent=spent,
@@ -323,6 +324,13 @@ class Running:
 AS_USUAL = Running()
 
 
+def _values(recording: Recording, how: Running) -> np.ndarray | None:
+    """The values of data that are counted, (samples, steps, *shape); None of spikes, and of what memory cannot hold."""
+    if recording.kind == np.uint8 or size_in_bytes(recording) > LARGE_BYTES:
+        return None
+    return whole(recording).spikes[:, how.warmup :]
+
+
 def simulate_image(
     image: Image,
     recording: Recording,
@@ -333,13 +341,17 @@ def simulate_image(
 ) -> Report:
     """Run samples through an image and report what was counted.
 
-    out: folder for the report, its tables and samples.csv.
+    out: folder for the report, its tables, and samples.csv, steps.csv and links.csv.
     """
     run = how.run(image, recording, progress)
-    document = report.build(image, run, data=recording.name)
+    document = report.build(image, run, data=recording.name, inputs=_values(recording, how))
     if out is not None:
-        with atomic(out / "samples.csv") as temporary:
-            temporary.write_text(report.samples_csv(image, run))
+        tables = {"samples.csv": report.samples_csv, "links.csv": report.links_csv}
+        if run.step_ns.shape[1]:
+            tables["steps.csv"] = report.steps_csv
+        for name, table in tables.items():
+            with atomic(out / name) as temporary:
+                temporary.write_text(table(image, run))
         write_report(document, out)
     return document
 
@@ -405,6 +417,7 @@ def simulate_network(
         totals = {p.name: run.spikes[:, starts[p.name] : starts[p.name] + p.size] for p in network.populations}
         ends = np.cumsum([network[name].size for name in network.outputs])[:-1]
         totals |= dict(zip(network.outputs, np.split(run.outputs, ends, axis=1), strict=True))
+        counted = workload.of_run(network, run, _values(first, how))
     else:
         if how != Running(threads=how.threads):
             raise UsageError(
@@ -415,10 +428,11 @@ def simulate_network(
         from snnc.simulator.floating import batches
 
         arrays = {name: whole(each).spikes for name, each in data.items()}
-        totals = batches.counts(network, arrays, threads=how.threads, progress=move)
+        totals, counted = batches.watched(network, arrays, threads=how.threads, progress=move)
     found = report.activity(
         network,
         totals,
+        counted,
         arithmetic="integer" if network.integer else "float64",
         data=", ".join(dict.fromkeys(s.name for s in data.values())),
         steps=first.steps - how.warmup,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 
 import numpy as np
 import pytest
@@ -45,11 +46,27 @@ def test_totals_agree_with_their_parts(case: tuple[Image, Run, Report]) -> None:
         assert sum(getattr(layer, name) for layer in inner) == pytest.approx(getattr(this, name))
     cost = document.cost
     assert cost.synapse_pj + cost.neuron_pj + cost.spike_pj + cost.hop_pj == pytest.approx(this.energy_pj)
-    neurons = sum(layer.energy_pj for layer in document.layers) + cost.neuron_pj
-    assert neurons == pytest.approx(this.energy_pj)
+    for parts in (document.layers, document.cores):
+        assert sum(part.energy_pj for part in parts) == pytest.approx(this.energy_pj)
+        for kind in ("synapse_pj", "neuron_pj", "spike_pj", "hop_pj", "crossing_pj"):
+            assert sum(getattr(part, kind) for part in parts) == pytest.approx(getattr(cost, kind))
+        for name in ("hops", "crossings"):
+            assert sum(getattr(part, name) for part in parts) == pytest.approx(getattr(this, name))
+    assert document.activity is not None
+    assert sum(layer.active_updates for layer in document.layers) == pytest.approx(document.activity.active_updates)
     assert sum(c.neurons for c in document.cores) == this.neurons == document.resources["neurons"].used
     for name, use in document.resources.items():
         assert use.fullest_use == max(getattr(c, name) for c in document.cores) <= use.limit_per_core
+
+
+def test_synops_of_the_chip_and_of_neurobench_are_the_same_where_the_chip_stores_no_zeros(
+    case: tuple[Image, Run, Report],
+) -> None:
+    found, this = case[2].neurobench, case[2].this
+    assert found is not None
+    assert found.synaptic_operations.effective_acs == this.effective_synops
+    assert found.synaptic_operations.effective_macs == 0
+    assert json.loads(to_json(case[2]))["neurobench"]["SynapticOperations"]["Effective_ACs"] == this.effective_synops
 
 
 def test_several_chips_are_told(case: tuple[Image, Run, Report]) -> None:
@@ -118,6 +135,32 @@ def test_tables_hold_what_the_report_holds(case: tuple[Image, Run, Report]) -> N
         for row, thing in zip(rows, things, strict=True):
             assert float(row["synops"]) == thing.synops
             assert int(row["neurons"]) == thing.neurons
+    for row in csv.DictReader(io.StringIO(report.cores_csv(document))):
+        for name, use in document.resources.items():
+            assert int(row[name]) <= int(row[f"{name}_max"]) == use.limit_per_core
+
+
+def test_tables_of_a_run_add_up_to_the_report(case: tuple[Image, Run, Report]) -> None:
+    image, run, document = case
+    this = document.this
+    assert document.activity is not None
+    steps, links, samples = (
+        [{name: float(value) for name, value in row.items()} for row in csv.DictReader(io.StringIO(table(image, run)))]
+        for table in (report.steps_csv, report.links_csv, report.samples_csv)
+    )
+    assert [row["step"] for row in steps] == list(range(run.steps))
+    for name in ("spikes", "synops", "effective_synops", "messages", "crossings", "time_ns", "energy_pj"):
+        assert sum(row[name] for row in steps) == pytest.approx(getattr(this, name)), name
+        assert np.mean([row[name] for row in samples]) == pytest.approx(getattr(this, name)), name
+    assert sum(row["hops_x"] + row["hops_y"] for row in steps) == pytest.approx(this.hops)
+    assert sum(row["messages"] for row in links) == pytest.approx(this.hops)
+    assert sum(row["messages"] * row["crossing"] for row in links) == pytest.approx(this.crossings)
+    assert all(abs(row["from_x"] - row["to_x"]) + abs(row["from_y"] - row["to_y"]) == 1 for row in links)
+    busiest = document.activity.busiest_link
+    assert busiest is not None
+    assert busiest.messages == pytest.approx(max(row["messages"] for row in links))
+    assert max(row["link_messages"] for row in samples) == max(row["messages_max"] for row in links)
+    assert all(row["time_ns_max"] >= row["time_ns"] for row in steps)
 
 
 def test_the_summary_fits_the_screen_and_tells_the_numbers(case: tuple[Image, Run, Report]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from integer_networks import chain, images, networks, place, recordings
+from meshes import Link, along_x, column_row, crosses, route, tile
 
 from snnc.image import Image
 from snnc.network import Projection
@@ -93,7 +95,10 @@ def test_active_updates_equal_the_state_of_the_reference(data: st.DataObject) ->
         patch.setattr(reference, "step", spy)
         reference.simulate(network, spikes)
     run = simulate(image, Samples(spikes))
-    by_core = accounting.cores(image, run)
+    by_core, by_layer = accounting.cores(image, run), accounting.layers(image, run)
+    for k, layer in enumerate(network.populations):
+        here = slice(network.offsets[layer.name], network.offsets[layer.name] + layer.size)
+        np.testing.assert_array_equal(by_layer.active[:, k], active[:, here].sum(axis=1))
     for core in range(image.usage.cores):
         here = image.mapping.core_of == core
         np.testing.assert_array_equal(by_core.active[:, core], active[:, here].sum(axis=1))
@@ -150,3 +155,98 @@ def test_a_case_by_hand() -> None:
     # Each input reaches both cores.
     assert total.input_messages.tolist() == [2 * 10]
     assert total.effective_synops.tolist() == [5 * 8]
+
+
+def spike_by_spike(image: Image, rasters: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Every spike of one recording walked over the board, the slow way; counts per step, core and link."""
+    network, grid = image.network, image.target.grid
+    steps = len(next(iter(rasters.values())))
+    names = ("spikes", "synops", "effective_synops", "messages", "hops_x", "hops_y", "crossings")
+    by_step = {name: [0] * steps for name in (*names, "input_spikes", "input_messages")}
+    by_core = {name: [0] * image.cores for name in names}
+    links: dict[Link, int] = {}
+    reached = [[list(visits(image, p)) for p in network.projections if p.pre == q.name] for q in network.populations]
+    for population, projections in zip(network.populations, reached, strict=True):
+        if rasters[population.name].dtype != bool:
+            continue  # membranes
+        for step, neuron in np.argwhere(rasters[population.name].reshape(steps, -1)).tolist():
+            home = int(image.mapping.core_of[network.offsets[population.name] + neuron])
+            axons = [visit for projection in projections for visit in projection if visit[0] == neuron]
+            for _, core, stored, existing in axons:
+                for name, number in (("synops", stored), ("effective_synops", existing)):
+                    by_step[name][step] += number
+                    by_core[name][core] += number
+            goals = {core for _, core, _, _ in axons} - {home}
+            if home < 0:
+                by_step["input_spikes"][step] += 1
+                by_step["input_messages"][step] += len(goals)
+                continue
+            start, *ends = (tile(image.mapping.site_of[core], grid) for core in (home, *sorted(goals)))
+            taken = [link for end in ends for link in route(start, end, grid)]
+            taken = list(dict.fromkeys(taken)) if grid.multicast else taken
+            across = sum(along_x(link) for link in taken)
+            counts = (1, len(goals), across, len(taken) - across, sum(crosses(link) for link in taken))
+            for name, number in zip(("spikes", *names[3:]), counts, strict=True):
+                by_step[name][step] += number
+                by_core[name][home] += number
+            for link in taken:
+                links[link] = links.get(link, 0) + 1
+    return {"steps": by_step, "cores": by_core, "links": links}
+
+
+@several
+@given(st.data())
+def test_every_spike_is_counted_where_it_goes(data: st.DataObject) -> None:
+    network = data.draw(networks())
+    image = anywhere(data.draw(images(network)), data)
+    spikes = data.draw(recordings(network.inputs[0].shape))
+    run = simulate(image, Samples(spikes))
+    rasters = reference.simulate(network, spikes)
+    by_step, by_link, by_core = accounting.steps(image, run), accounting.links(image, run), accounting.cores(image, run)
+    for sample in range(len(spikes)):
+        walked = spike_by_spike(image, {name: raster[sample] for name, raster in rasters.items()})
+        for name, expected in walked["steps"].items():
+            assert getattr(by_step, name)[sample].tolist() == expected, name
+        for name, expected in walked["cores"].items():
+            assert getattr(by_core, name)[sample].tolist() == expected, name
+        found = {
+            (tuple(start), tuple(stop)): load
+            for start, stop, load in zip(
+                by_link.start.tolist(), by_link.stop.tolist(), by_link.messages[sample].tolist(), strict=True
+            )
+        }
+        expected = {tuple(column_row(end, image.target.grid) for end in k): n for k, n in walked["links"].items()}
+        assert {link: load for link, load in found.items() if load} == expected
+    busiest = by_link.busiest
+    if busiest is not None:
+        assert by_link.messages[:, busiest].sum() == by_link.messages.sum(axis=0).max()
+
+
+@several
+@given(st.data())
+def test_nothing_is_lost_between_layers_cores_links_and_steps(data: st.DataObject) -> None:
+    network = data.draw(networks())
+    image = anywhere(data.draw(images(network)), data)
+    run = simulate(image, Samples(data.draw(recordings(network.inputs[0].shape))))
+    by_layer, by_core, total = vars(accounting.account(image, run)).values()
+    by_step, by_link = accounting.steps(image, run), accounting.links(image, run)
+    for name, expected in vars(total).items():
+        np.testing.assert_array_equal(getattr(by_step, name).sum(axis=1), expected, err_msg=name)
+    for name in ("active", "inactive", "hops_x", "hops_y", "crossings", "effective_synops", "synops"):
+        for parts in (by_layer, by_core):
+            np.testing.assert_array_equal(getattr(parts, name).sum(axis=1), getattr(total, name), err_msg=name)
+    np.testing.assert_array_equal(by_layer.active + by_layer.inactive, np.tile(by_layer.updates, (run.samples, 1)))
+    np.testing.assert_array_equal(by_link.messages.sum(axis=1), total.hops_x + total.hops_y)
+    np.testing.assert_array_equal(by_link.messages[:, by_link.crossing].sum(axis=1), total.crossings)
+    np.testing.assert_array_equal(by_step.time_ns, run.step_ns)
+    np.testing.assert_array_equal(by_step.active.sum(axis=1), run.layer_active.sum(axis=1))
+
+
+def test_memory_is_told_with_its_limit() -> None:
+    image = place(chain(2, 2, 2), [-1, -1, 0, 1, 1, 1], [0, 40])
+    found = accounting.memory(image)
+    assert list(found) == ["neurons", "in_axons", "out_axons", "synapse_bits", "neuron_groups"]
+    assert {name: (used.tolist(), most) for name, (used, most) in found.items() if name in ("neurons", "in_axons")} == {
+        "neurons": ([1, 3], 1024),
+        "in_axons": ([2, 4], 4096),
+    }

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from snnc.simulator.axons import LANES, MOST, Axons, axons
-from snnc.simulator.kernels import _add_axons
+from snnc.simulator.counting import add_axons
 
 
 def visited(found: Axons, first: np.ndarray, neuron: int, cores: int) -> np.ndarray:
     """What one spike of a neuron adds to each core, by the kernel."""
     (p,) = np.flatnonzero((first[:-1] <= neuron) & (neuron < first[1:]))
     counters = np.zeros(-(-cores // LANES) * LANES, np.int32)
-    _add_axons(np.array([neuron - first[p]], np.int32), int(first[p]), int(p), found, counters)
+    add_axons(np.array([neuron - first[p]], np.int32), int(first[p]), int(p), found, counters)
     return counters[:cores]
 
 

@@ -62,10 +62,16 @@ def test_layers_add_up() -> None:
     network = chain(6, 5, 4, threshold=50)
     image = place(network, [-1] * 6 + [0, 1, 2] * 3, [0, 40, 299])
     spikes = (np.random.default_rng(0).random((4, 9, 6)) < 0.5).astype(np.uint8)
-    found = energy.estimate(image, simulate(image, Samples(spikes)))
+    run = simulate(image, Samples(spikes))
+    found = energy.estimate(image, run)
     assert [layer.name for layer in found.layers] == ["l0", "l1", "l2"]
-    for part in ("synapse_pj", "spike_pj", "hop_pj", "crossing_pj"):
-        assert sum(getattr(layer, part) for layer in found.layers) == pytest.approx(getattr(found, part))
+    account = accounting.account(image, run)
+    for part in ("synapse_pj", "neuron_pj", "spike_pj", "hop_pj", "crossing_pj"):
+        total = pytest.approx(getattr(found, part))
+        assert sum(getattr(layer, part) for layer in found.layers) == total
+        for counts in (account.cores, accounting.steps(image, run)):
+            assert getattr(energy.kinds(image, counts), part).sum(axis=1).mean() == total
+    assert sum(layer.total_pj for layer in found.layers) == pytest.approx(found.dynamic_pj)
     assert found.layers[0].spike_pj == found.layers[0].hop_pj == 0
     assert found.hop_pj > 0
     assert found.crossing_pj > 0

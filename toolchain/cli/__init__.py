@@ -26,7 +26,11 @@ def _launch(
     json: Annotated[bool, Parameter(help="Write the result as one JSON document.")] = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], help="No notes, no progress.")] = False,
     verbose: Annotated[
-        bool, Parameter(name=["--verbose", "-v"], help="Tell what each pass of a compilation took.")
+        bool,
+        Parameter(
+            name=["--verbose", "-v"],
+            help="Tell what each pass of a compilation took, or a simulation in NeuroBench's terms.",
+        ),
     ] = False,
     traceback: Annotated[bool, Parameter(help="Show where in snnc an error arose.")] = False,
 ) -> None:

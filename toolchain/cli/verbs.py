@@ -199,7 +199,8 @@ def simulate(
     running: Run = WHOLE,
     timing: Timing = None,
     output: Annotated[
-        Path | None, Parameter(name=OUT, help="Folder for report.json and tables per layer, core and sample.")
+        Path | None,
+        Parameter(name=OUT, help="Folder for report.json and tables by layer, core, sample, step and link."),
     ] = None,
     source: Source = AS_THE_FILE_SAYS,
 ) -> None:
@@ -214,7 +215,7 @@ def simulate(
         compiled = compiled.using(timing)
         with console.progress("simulate") as move:
             document = workflow.simulate_image(compiled, recording, running.how(), out=output, progress=move)
-        console.result(report.summary(document), document)
+        console.result(_more(report.summary(document), document.neurobench), document)
         return
     if timing is not None:
         raise UsageError("only an image takes time on a chip", where=str(file), fix="leave out --timing, or compile it")
@@ -223,7 +224,7 @@ def simulate(
     data = workflow.network_inputs(network, about, chosen.data, chosen.excerpt())
     with console.progress("simulate") as move:
         activity = workflow.simulate_network(network, data, running.how(), out=output, progress=move)
-    console.result(report.activity_table(activity), activity)
+    console.result(_more(report.activity_table(activity), activity.neurobench), activity)
 
 
 @app.command
@@ -339,6 +340,13 @@ def demo(
             progress=move,
         )
     console.result(text, document)
+
+
+def _more(text: str, counted: Any) -> str:
+    """A text and, if asked for, the same run in NeuroBench's terms."""
+    from snnc import report
+
+    return f"{text}\n\n{report.neurobench_table(counted)}" if console.verbose else text
 
 
 def _staged(move: Any) -> Any:

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from snnc.network import SPIKING, Network, Population, Semantics
+from snnc.report.neurobench import neurobench
 from snnc.report.schema import ActiveLayer, NetworkActivity
 from snnc.samples import accuracy
+from snnc.simulator import workload
 
 # More samples than this are not printed one by one.
 SHOWN = 4
@@ -17,6 +19,7 @@ SHOWN = 4
 def activity(
     network: Network,
     totals: Mapping[str, np.ndarray],
+    counted: workload.Workload,
     *,
     arithmetic: str,
     data: str,
@@ -25,7 +28,10 @@ def activity(
     seconds: float,
     warmup: int = 0,
 ) -> NetworkActivity:
-    """The report of a run. totals: population -> what it put out over all steps, (samples, neurons)."""
+    """The report of a run.
+
+    totals: population -> what it put out over all steps, (samples, neurons). counted: what the run took.
+    """
     samples = len(next(iter(totals.values())))
     layers = [
         ActiveLayer(
@@ -51,6 +57,7 @@ def activity(
         accuracy=accuracy(totals[network.outputs[0]], labels) if known and labels is not None else None,
         seconds=seconds,
         warmup=warmup,
+        neurobench=neurobench(workload.neurobench(network, counted)),
     )
 
 

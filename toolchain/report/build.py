@@ -15,9 +15,25 @@ from snnc.compilation import Spent
 from snnc.image import Image
 from snnc.network import Population
 from snnc.ops import Conv2d, Weighted
-from snnc.report.schema import TRIMS, VERSION, Activity, Core, Cost, Layer, Report, Side, Steps, Use
+from snnc.report.neurobench import neurobench
+from snnc.report.schema import (
+    TRIMS,
+    VERSION,
+    Activity,
+    BusyLink,
+    Core,
+    Cost,
+    Layer,
+    NeuroBench,
+    Report,
+    Side,
+    Steps,
+    Use,
+)
 from snnc.resources import FORMATS, pattern
-from snnc.simulator import Estimate, Run, accounting, energy
+from snnc.simulator import Estimate, Run, accounting, energy, workload
+
+KINDS = ("synapse_pj", "neuron_pj", "spike_pj", "message_pj", "hop_pj", "crossing_pj")
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +42,7 @@ class _Measured:
 
     run: Run
     account: accounting.Account
+    links: accounting.Links
     cost: Estimate
 
 
@@ -34,12 +51,16 @@ def build(
     run: Run | None = None,
     *,
     data: str = "",
+    inputs: np.ndarray | None = None,
     dense: Side | None = None,
     dense_note: str = "",
     verified: list[dict[str, Any]] | None = None,
     spent: Mapping[str, Spent] | None = None,
 ) -> Report:
-    """The report of an image, with what `run` (of samples named `data`) counted, if there was a run."""
+    """The report of an image, with what `run` (of samples named `data`) counted, if there was a run.
+
+    inputs: the samples themselves, (samples, steps, *shape); needed if they are other than spikes.
+    """
     spent = spent or {}
     measured = _measure(image, run)
     limits = image.target.core
@@ -73,6 +94,7 @@ def build(
         chips=image.chips,
         chips_available=image.target.chips,
         steps=_steps(record),
+        neurobench=_neurobench(image, run, inputs),
         diagnoses=[f"layer '{d['layer']}' {d['text']}" for d in _found(record, "verify").get("diagnoses", [])],
     )
 
@@ -98,6 +120,12 @@ def _steps(record: dict[str, Any]) -> Steps | None:
     )
 
 
+def _neurobench(image: Image, run: Run | None, inputs: np.ndarray | None) -> NeuroBench | None:
+    if run is None:
+        return None
+    return neurobench(workload.neurobench(image.network, workload.of_run(image.network, run, inputs)))
+
+
 def side(image: Image, run: Run | None = None) -> Side:
     """The figures by which an image and a run of it are compared with another."""
     return _side(image, _measure(image, run))
@@ -107,7 +135,7 @@ def _measure(image: Image, run: Run | None) -> _Measured | None:
     if run is None:
         return None
     account = accounting.account(image, run)
-    return _Measured(run, account, energy.estimate(image, run, account))
+    return _Measured(run, account, accounting.links(image, run), energy.estimate(image, run, account))
 
 
 def _mean(values: np.ndarray) -> float:
@@ -187,10 +215,12 @@ def _layer(image: Image, index: int, population: Population, measured: _Measured
         synops=_mean(counted.synops[:, index]),
         effective_synops=_mean(counted.effective_synops[:, index]),
         neuron_updates=float(counted.updates[index]),
+        active_updates=_mean(counted.active[:, index]),
         messages=_mean(counted.messages[:, index]),
         hops=_mean(counted.hops_x[:, index] + counted.hops_y[:, index]),
         crossings=_mean(counted.crossings[:, index]),
-        energy_pj=cost.synapse_pj + cost.spike_pj + cost.message_pj + cost.hop_pj + cost.crossing_pj,
+        energy_pj=cost.total_pj,
+        **{kind: getattr(cost, kind) for kind in KINDS},
     )
 
 
@@ -227,7 +257,11 @@ def _cores(image: Image, measured: _Measured | None) -> list[Core]:
             "active_updates": c.active,
             "inactive_updates": c.inactive,
             "messages": c.messages,
+            "hops": c.hops_x + c.hops_y,
+            "crossings": c.crossings,
         }
+        spent = energy.kinds(image, c)
+        columns |= {"energy_pj": spent.total_pj, **vars(spent)}
         counted = {name: values.mean(axis=0) for name, values in columns.items()}
     return [
         Core(
@@ -251,7 +285,7 @@ def _cores(image: Image, measured: _Measured | None) -> list[Core]:
 def _activity(data: str, measured: _Measured | None) -> Activity | None:
     if measured is None:
         return None
-    total = measured.account.totals
+    total, by_link = measured.account.totals, measured.links
     return Activity(
         data=data,
         samples=measured.run.samples,
@@ -261,7 +295,15 @@ def _activity(data: str, measured: _Measured | None) -> Activity | None:
         neuron_updates=_mean(total.active + total.inactive),
         active_updates=_mean(total.active),
         warmup=measured.run.warmup,
+        busiest_link=_busiest(by_link),
     )
+
+
+def _busiest(links: accounting.Links) -> BusyLink | None:
+    if links.busiest is None:
+        return None
+    (x, y), (to_x, to_y) = links.start[links.busiest].tolist(), links.stop[links.busiest].tolist()
+    return BusyLink((x, y), (to_x, to_y), _mean(links.messages[:, links.busiest]))
 
 
 def _cost(measured: _Measured | None) -> Cost | None:

@@ -39,9 +39,11 @@ class Layer(msgspec.Struct, frozen=True):
     sparsity: share of the possible weights that do not exist. rate: spikes per neuron and step.
     formats: storage formats in use. synapse_bits: memory on all cores. silent, unread: neurons that were removed since
     they never spike, or since nothing reads them. clipped, rounded_to_zero: weights that were
-    larger than the grid, and that became zero. scales: how many its neurons have. On calibration data: rate_float, rate
-    of the float network; rate_error, share by which the integer one has more spikes (fewer: negative); misplaced, steps
-    in which a neuron spikes in one of them alone, over spikes of the float one.
+    larger than the grid, and that became zero. scales: how many its neurons have. energy_pj: dynamic energy, the sum
+    of the kinds behind it: of synapses that lead into the layer, of its updates and spikes, of their hops and
+    crossings. On calibration data: rate_float, rate of the float network; rate_error, share by which the integer one
+    has more spikes (fewer: negative); misplaced, steps in which a neuron spikes in one of them alone, over spikes of
+    the float one.
     """
 
     name: str
@@ -64,10 +66,17 @@ class Layer(msgspec.Struct, frozen=True):
     synops: float | None = None
     effective_synops: float | None = None
     neuron_updates: float | None = None
+    active_updates: float | None = None
     messages: float | None = None
     hops: float | None = None
     crossings: float | None = None
     energy_pj: float | None = None
+    synapse_pj: float | None = None
+    neuron_pj: float | None = None
+    spike_pj: float | None = None
+    message_pj: float | None = None
+    hop_pj: float | None = None
+    crossing_pj: float | None = None
     clipped: int | None = None
     scales: int | None = None
     rate_float: float | None = None
@@ -76,7 +85,11 @@ class Layer(msgspec.Struct, frozen=True):
 
 
 class Core(msgspec.Struct, frozen=True):
-    """One core. tile_x, tile_y: its tile, on the mesh of all chips."""
+    """One core. tile_x, tile_y: its tile, on the mesh of all chips.
+
+    hops, crossings: of what it sends. energy_pj: dynamic energy, the sum of the kinds behind it: of its synapses,
+    neurons and spikes, and of hops and crossings of what it sends.
+    """
 
     core: int
     site: int
@@ -95,6 +108,15 @@ class Core(msgspec.Struct, frozen=True):
     active_updates: float | None = None
     inactive_updates: float | None = None
     messages: float | None = None
+    hops: float | None = None
+    crossings: float | None = None
+    energy_pj: float | None = None
+    synapse_pj: float | None = None
+    neuron_pj: float | None = None
+    spike_pj: float | None = None
+    message_pj: float | None = None
+    hop_pj: float | None = None
+    crossing_pj: float | None = None
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -115,10 +137,19 @@ class Side(msgspec.Struct, frozen=True):
     energy_pj: float | None = None
 
 
+class BusyLink(msgspec.Struct, frozen=True):
+    """The link from tile to tile, (column, row) each, that carried most messages, in the mean of all samples."""
+
+    start: tuple[int, int]
+    stop: tuple[int, int]
+    messages: float
+
+
 class Activity(msgspec.Struct, frozen=True):
     """What was simulated, and how much of it was work for the neurons.
 
-    steps: those counted. warmup: steps before them, which were run and are counted nowhere.
+    steps: those counted. warmup: steps before them, which were run and are counted nowhere. busiest_link: None where
+    nothing travels.
     """
 
     data: str
@@ -129,6 +160,7 @@ class Activity(msgspec.Struct, frozen=True):
     neuron_updates: float
     active_updates: float
     warmup: int = 0
+    busiest_link: BusyLink | None = None
 
 
 class Steps(msgspec.Struct, frozen=True):
@@ -166,13 +198,36 @@ class Cost(msgspec.Struct, frozen=True):
     latest_ns: float | None = None
 
 
+class SynapticOperations(msgspec.Struct, frozen=True):
+    """Means per sample, by NeuroBench's names: see :mod:`snnc.simulator.workload`."""
+
+    effective_macs: float = msgspec.field(name="Effective_MACs")
+    effective_acs: float = msgspec.field(name="Effective_ACs")
+    dense: float = msgspec.field(name="Dense")
+
+
+class NeuroBench(msgspec.Struct, frozen=True, rename="pascal"):
+    """A run of a network in NeuroBench's terms and by its names, see :mod:`snnc.simulator.workload`.
+
+    batch: samples in a call, on which depends what is a MAC. membrane_updates: None of integer networks.
+    """
+
+    footprint: int
+    connection_sparsity: float | None
+    activation_sparsity: float
+    synaptic_operations: SynapticOperations
+    membrane_updates: float | None
+    batch: int = msgspec.field(name="batch")
+
+
 class Report(msgspec.Struct, frozen=True):
     """Everything there is to say about one image, and one run of it if there was one.
 
     dense: the same figures for the dense parent, compiled and run in the same way; dense_note: why there are none
     although there is a parent. chips: in use; cores_available: on these. verified: what was compared with which
     executor. seconds: wall time of each pass, and of what was done before and after. peak_mib: the most memory of
-    the process until then. steps: None without labelled data. diagnoses: what is wrong, as sentences.
+    the process until then. steps: None without labelled data. diagnoses: what is wrong, as sentences. neurobench: of
+    the network that was compiled, not of the one that was read.
     """
 
     schema: int
@@ -199,6 +254,7 @@ class Report(msgspec.Struct, frozen=True):
     diagnoses: list[str] = []
     chips: int = 1
     chips_available: int = 1
+    neurobench: NeuroBench | None = None
 
 
 class ActiveLayer(msgspec.Struct, frozen=True):
@@ -233,6 +289,7 @@ class NetworkActivity(msgspec.Struct, frozen=True):
     outputs: dict[str, list[list[float]]]
     accuracy: float | None
     seconds: float
+    neurobench: NeuroBench | None = None
     warmup: int = 0
 
 

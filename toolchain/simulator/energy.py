@@ -16,15 +16,13 @@ each core that a spike reaches, its own included. Which updates are active is a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
-from snnc.costs import Energy
 from snnc.image import Image
-from snnc.network import Projection
 from snnc.quantities import Kind, Quantity
-from snnc.resources import FORMATS
 from snnc.simulator import accounting
 from snnc.simulator.run import Run
 
@@ -44,19 +42,96 @@ class Constant:
     note: str
 
 
+@dataclass(frozen=True, eq=False)
+class Kinds:
+    """Dynamic energy by kind, in pJ; float64, of the shape of the counts that it is made of."""
+
+    synapse_pj: np.ndarray
+    neuron_pj: np.ndarray
+    spike_pj: np.ndarray
+    message_pj: np.ndarray
+    hop_pj: np.ndarray
+    crossing_pj: np.ndarray
+
+    @property
+    def total_pj(self) -> np.ndarray:
+        return self.synapse_pj + self.neuron_pj + self.spike_pj + self.message_pj + self.hop_pj + self.crossing_pj
+
+
+class Counts(Protocol):
+    """What takes energy: counts by layer, by core, by step or in all, of any shape."""
+
+    @property
+    def synops(self) -> np.ndarray: ...
+    @property
+    def dense_synops(self) -> np.ndarray: ...
+    @property
+    def kernel_synops(self) -> np.ndarray: ...
+    @property
+    def active(self) -> np.ndarray: ...
+    @property
+    def inactive(self) -> np.ndarray: ...
+    @property
+    def spikes(self) -> np.ndarray: ...
+    @property
+    def sent(self) -> np.ndarray: ...
+    @property
+    def received(self) -> np.ndarray: ...
+    @property
+    def hops_x(self) -> np.ndarray: ...
+    @property
+    def hops_y(self) -> np.ndarray: ...
+    @property
+    def crossings(self) -> np.ndarray: ...
+
+
+def kinds(image: Image, counts: Counts) -> Kinds:
+    """Energy of counts of :mod:`snnc.simulator.accounting`: of a layer, that of the synapses that lead into it and of
+    what becomes of its messages; of a core, that of its own memory, neurons and spikes, of what it receives, and of the
+    hops of what it sends. Spikes of inputs are not counted among those of a core or step; among those of a layer they
+    are (:func:`on_chip`).
+    """
+    energy = image.target.energy
+    synop = _pj(energy.synop_pj)
+    dense, kernel = (_pj(q or energy.synop_pj) for q in (energy.synop_dense_pj, energy.synop_kernel_pj))
+    updates = counts.active + counts.inactive
+    active = {"changing": counts.active, "spiking": counts.spikes, "every": updates}[energy.updates]
+    more = _pj(energy.neuron_active_pj) - _pj(energy.neuron_inactive_pj)
+    return Kinds(
+        synapse_pj=(counts.synops - counts.dense_synops - counts.kernel_synops) * synop
+        + counts.dense_synops * dense
+        + counts.kernel_synops * kernel,
+        neuron_pj=updates * _pj(energy.neuron_inactive_pj) + active * more,
+        spike_pj=counts.spikes * _pj(energy.spike_pj),
+        message_pj=counts.sent * _pj(energy.message_out_pj) + counts.received * _pj(energy.message_in_pj),
+        hop_pj=counts.hops_x * _pj(energy.hop_x_pj) + counts.hops_y * _pj(energy.hop_y_pj),
+        crossing_pj=counts.crossings * _pj(energy.crossing_pj),
+    )
+
+
+def on_chip(image: Image, layers: accounting.Layers) -> accounting.Layers:
+    """The same without the spikes of inputs, which cost nothing."""
+    inside = np.array([p.neuron != "input" for p in image.network.populations])
+    return replace(layers, spikes=layers.spikes * inside)
+
+
 @dataclass(frozen=True)
 class LayerEnergy:
-    """Share of one population, pJ per sample: synapses that lead into it, its spikes, their messages, hops, crossings.
-
-    Messages are received and sent.
+    """Share of one population, pJ per sample: synapses that lead into it, updates, spikes, and what its messages cost:
+    to send and receive them, their hops and crossings.
     """
 
     name: str
     synapse_pj: float
+    neuron_pj: float
     spike_pj: float
     message_pj: float
     hop_pj: float
     crossing_pj: float
+
+    @property
+    def total_pj(self) -> float:
+        return self.synapse_pj + self.neuron_pj + self.spike_pj + self.message_pj + self.hop_pj + self.crossing_pj
 
 
 @dataclass(frozen=True)
@@ -66,8 +141,8 @@ class Estimate:
     timing: name of the set of constants. time_ns: length of all steps if no message waits for another; latest_ns: at
     most. synapse_pj, neuron_pj, spike_pj, message_pj, hop_pj: dynamic energy; crossing_pj: of hops from chip to chip,
     what they cost beyond hop_pj. least_neuron_pj: neuron_pj if all updates were inactive ones. static_pj: of all chips
-    in use, None where the target gives no static power. layers: in network order, inputs included; updates of neurons
-    are counted per core and are not in it. constants: all that went in.
+    in use, None where the target gives no static power. layers: in network order, inputs included. constants: all that
+    went in.
     """
 
     samples: int
@@ -102,80 +177,30 @@ def estimate(image: Image, run: Run, account: accounting.Account | None = None) 
     account: that of the run, where it has been drawn up already.
     """
     account = account or accounting.account(image, run)
-    by_layer, total = account.layers, account.totals
     energy = image.target.energy
-    hop_x, hop_y, crossing = (_pj(q) for q in (energy.hop_x_pj, energy.hop_y_pj, energy.crossing_pj))
     time_ns = float(run.time_ps.mean()) / 1000
-    shares = tuple(
-        LayerEnergy(
-            name=population.name,
-            synapse_pj=_synapses(image, run, population.name),
-            spike_pj=float(by_layer.spikes[:, k].mean()) * _pj(energy.spike_pj) * (population.neuron != "input"),
-            message_pj=_messages(image, run, population.name),
-            hop_pj=float(by_layer.hops_x[:, k].mean()) * hop_x + float(by_layer.hops_y[:, k].mean()) * hop_y,
-            crossing_pj=float(by_layer.crossings[:, k].mean()) * crossing,
-        )
-        for k, population in enumerate(image.network.populations)
-    )
-    updates = float((total.active + total.inactive).mean())
-    active = {"changing": float(total.active.mean()), "spiking": float(total.spikes.mean()), "every": updates}
-    more = _pj(energy.neuron_active_pj) - _pj(energy.neuron_inactive_pj)
-    least = updates * _pj(energy.neuron_inactive_pj)
+    total, by_layer = kinds(image, account.totals), kinds(image, on_chip(image, account.layers))
+    means = {name: float(value.mean()) for name, value in vars(total).items()}
+    idle = float((account.totals.active + account.totals.inactive).mean()) * _pj(energy.neuron_inactive_pj)
     return Estimate(
         samples=run.samples,
         steps=run.steps,
         timing=image.target.default,
         time_ns=time_ns,
         latest_ns=float(run.latest_ps.mean()) / 1000,
-        synapse_pj=sum(share.synapse_pj for share in shares),
-        neuron_pj=least + active[energy.updates] * more,
-        least_neuron_pj=least if energy.updates == "changing" else least + active[energy.updates] * more,
-        spike_pj=float(total.spikes.mean()) * _pj(energy.spike_pj),
-        message_pj=sum(share.message_pj for share in shares),
-        hop_pj=float(total.hops_x.mean()) * hop_x + float(total.hops_y.mean()) * hop_y,
-        crossing_pj=float(total.crossings.mean()) * crossing,
+        **means,
+        least_neuron_pj=idle if energy.updates == "changing" else means["neuron_pj"],
         static_pj=None if energy.static_mw is None else energy.static_mw.value * image.chips * time_ns,
-        layers=shares,
+        layers=tuple(
+            LayerEnergy(name, **{kind: float(value[:, k].mean()) for kind, value in vars(by_layer).items()})
+            for k, name in enumerate(account.layers.names)
+        ),
         constants=_constants(image),
     )
 
 
 def _pj(quantity: Quantity | None) -> float:
     return 0.0 if quantity is None else quantity.value
-
-
-def _fired(image: Image, run: Run, name: str) -> np.ndarray:
-    """Spikes of each neuron of a population, mean over samples, float64 (size,)."""
-    start = image.network.offsets[name]
-    return run.spikes[:, start : start + image.network[name].size].mean(axis=0, dtype=np.float64)
-
-
-def _synapses(image: Image, run: Run, name: str) -> float:
-    """What visiting the synapses costs that lead into a population, each core's in the format that it is stored in."""
-    return sum(
-        float(_fired(image, run, p.pre) @ (_prices(image, p) @ image.usage.visits_of[p.name]))
-        for p in image.network.into(name)
-    )
-
-
-def _prices(image: Image, projection: Projection) -> np.ndarray:
-    """Picojoule of a synapse of a projection in each core, float64 (cores,)."""
-    energy: Energy = image.target.energy
-    known = np.array([_pj(getattr(energy, f"synop_{name}_pj", None) or energy.synop_pj) for name in FORMATS])
-    formats = image.usage.formats[projection.name]
-    return np.where(formats >= 0, known[formats], 0.0)
-
-
-def _messages(image: Image, run: Run, name: str) -> float:
-    """What the messages of a population cost: sent, unless it is outside, and received."""
-    start, population = image.network.offsets[name], image.network[name]
-    reached = np.diff(image.usage.stored.indptr)[start : start + population.size]
-    sent = np.minimum(reached, 1) if image.target.mesh.multicast else reached
-    energy = image.target.energy
-    each = reached * _pj(energy.message_in_pj)
-    if population.neuron != "input":
-        each = each + sent * _pj(energy.message_out_pj)
-    return float(_fired(image, run, name) @ each)
 
 
 def _constants(image: Image) -> tuple[Constant, ...]:

@@ -17,9 +17,9 @@ from __future__ import annotations
 import numpy as np
 
 from snnc.jit import compiled
-from snnc.simulator.axons import LANES, Axons
+from snnc.simulator.axons import Axons
+from snnc.simulator.counting import add_axons, follow
 from snnc.simulator.fans import FIRST, PHASE_X, PHASE_Y, PLAIN, SHIFT_X, SHIFT_Y, START, STOP
-from snnc.simulator.lanes import add_axons as add_row
 from snnc.simulator.lanes import add_causes
 from snnc.simulator.prefetch import prefetch
 from snnc.simulator.reference import DECAY, RANGE, UNIT
@@ -267,24 +267,6 @@ def _update_rich(
 
 
 @compiled
-def _follow(busy: np.ndarray, was: np.ndarray, core: np.ndarray, number: np.ndarray) -> None:
-    """Keep the number of busy neurons of each core, given who was busy before; brings `was` up to date.
-
-    Cores may take turns from neuron to neuron, and most neurons do as they did: only changes are looked at.
-    """
-    words = len(busy) // 8
-    now, before = busy[: 8 * words].view(np.uint64), was[: 8 * words].view(np.uint64)
-    for word in range(words):
-        if now[word] != before[word]:
-            for k in range(np.uint64(8 * word), np.uint64(8 * word + 8)):
-                number[core[k]] += np.int32(busy[k]) - np.int32(was[k])
-                was[k] = busy[k]
-    for k in range(np.uint64(8 * words), np.uint64(len(busy))):
-        number[core[k]] += np.int32(busy[k]) - np.int32(was[k])
-        was[k] = busy[k]
-
-
-@compiled
 def _collect(fired: np.ndarray, events: np.ndarray) -> int:
     """Indices of the non-zero entries; returns how many. Without branches: nothing to mispredict."""
     found = 0
@@ -292,21 +274,6 @@ def _collect(fired: np.ndarray, events: np.ndarray) -> int:
         events[found] = i
         found += fired[i] != 0
     return found
-
-
-@compiled
-def _add_axons(events: np.ndarray, low: int, p: int, axons: Axons, counters: np.ndarray) -> None:
-    """Add the axons of spikes of population p, which begins at a place `low`, to the counters of all cores."""
-    number, window = np.uint64(len(events)), axons.windows[p]
-    start, rows, core = np.uint64(window[0]), np.uint64(window[1]), np.uint64(window[2])
-    for k in range(rows):
-        for e in range(number):
-            add_row(counters, core + k * np.uint64(LANES), axons.rows, start + k + np.uint64(events[e]) * rows)
-    if rows == 0:
-        for e in range(number):
-            place = np.uint64(low + events[e])
-            for row in range(np.uint64(axons.ptr[place]), np.uint64(axons.ptr[place + np.uint64(1)])):
-                add_row(counters, np.uint64(axons.core[row]), axons.rows, row)
 
 
 @compiled
@@ -449,7 +416,7 @@ def run(
                     if alone[p] >= 0:
                         active[alone[p]] += np.int32(working_here)
                     else:
-                        _follow(busy[low:high], was[low:high], core_at[low:high], working)
+                        follow(busy[low:high], was[low:high], core_at[low:high], working)
                     number = _collect(fired[low:high], events[now, low : high + 1])
                     if reads[p] >= 0:
                         for i in range(low, high):
@@ -476,9 +443,9 @@ def run(
                             send[core] += send_ps[low + event]
                     for event in here:
                         add_causes(effects, np.uint64(0), causes, np.uint64(low + event))
-                    _add_axons(here, low, p, visits, synapses)
+                    add_axons(here, low, p, visits, synapses)
                     if len(takes.rows):
-                        _add_axons(here, low, p, takes, receive)
+                        add_axons(here, low, p, takes, receive)
             active += working
             if counted:
                 for core in range(len(working)):

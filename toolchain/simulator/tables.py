@@ -30,7 +30,19 @@ from snnc.simulator.timing import Durations, durations
 PRE, LAG, CONV, FIRST_FAN, HEIGHT, WIDTH, ROWS, COLUMNS, CHANNELS, STRIDE_Y, STRIDE_X, PAD_Y, PAD_X = range(13)
 
 # Columns of Placement.causes: what a spike counts for on the chip, whenever it is fired.
-CAUSES = ("effective_synops", "messages", "hops_x", "hops_y", "crossings", "axons", "input_spikes", "input_messages")
+CAUSES = (
+    "effective_synops",
+    "dense_synops",
+    "kernel_synops",
+    "messages",
+    "sent",
+    "received",
+    "hops_x",
+    "hops_y",
+    "crossings",
+    "input_spikes",
+    "input_messages",
+)
 
 # Bounds within which 32-bit registers are exact; see Tables.
 NARROW_INPUT = 1 << 18
@@ -90,8 +102,8 @@ class Placement:
     """Where the kernel counts; neurons are in its order.
 
     cores: how many, at least 1. alone: int64 (P,), the core of a population that has only one, else -1. core_at: int32
-    (N,), core of the neuron, -1 for inputs. causes: int32 (N, 8), what a spike of the neuron counts for, columns as in
-    CAUSES; (0, 8) without an image. send_ps, arrive_ps: int64 (N,), see :class:`snnc.simulator.timing.Durations`.
+    (N,), core of the neuron, -1 for inputs. causes: int32 (N, 11), what a spike of the neuron counts for, columns as in
+    CAUSES; (0, 11) without an image. send_ps, arrive_ps: int64 (N,), see :class:`snnc.simulator.timing.Durations`.
     visits: the stored synapses that it visits in each core. takes: how long that takes, in the unit of the durations,
     where the synapses do not tell; else without rows. durations: of the image; None without one.
     """
@@ -212,11 +224,14 @@ def _causes(image: Image) -> np.ndarray:
     routes, outside = image.routes, image.mapping.core_of < 0
     columns = {
         "effective_synops": image.usage.effective.sum(axis=1),
+        "dense_synops": image.stored_as("dense").sum(axis=1),
+        "kernel_synops": image.stored_as("kernel").sum(axis=1),
         "messages": np.where(outside, 0, routes.messages),
         "hops_x": routes.hops_x,
         "hops_y": routes.hops_y,
         "crossings": routes.crossings,
-        "axons": np.diff(image.usage.stored.indptr),
+        "sent": image.sends,
+        "received": np.diff(image.usage.stored.indptr),
         "input_spikes": outside,
         "input_messages": np.where(outside, routes.messages, 0),
     }

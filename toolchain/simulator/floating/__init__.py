@@ -22,19 +22,23 @@ import numpy as np
 from scipy import sparse
 
 from snnc.errors import InputError, UsageError
-from snnc.network import Network, Projection
+from snnc.network import SPIKING, Network, Projection
 from snnc.simulator.floating.chain import Chain
 from snnc.simulator.floating.neurons import Neurons, neurons
+from snnc.simulator.floating.watch import Watch
 
 
 def simulate(
-    network: Network, inputs: np.ndarray | Mapping[str, np.ndarray], keep: Collection[str] | None = None
+    network: Network,
+    inputs: np.ndarray | Mapping[str, np.ndarray],
+    keep: Collection[str] | None = None,
+    watch: Watch | None = None,
 ) -> dict[str, np.ndarray]:
     """What every population of a float network puts out, the inputs included.
 
     inputs: what is fed in, (samples, steps, *shape of the input), spikes or values; of a network with several
     inputs one array for each by name, equal in samples and steps. keep: names of the populations that are
-    wanted; None = all.
+    wanted; None = all. watch: looks on.
 
     Returns name -> (samples, steps, *shape): bool for spikes, int32 for several per step, float64 for values
     that are passed on. InputError where shapes do not match or a neuron has no float equation; UsageError for an
@@ -52,7 +56,7 @@ def simulate(
     groups = list(_groups(network))
     for number, group in enumerate(groups):
         if group[0] not in values:
-            values |= _Group(network, group, models, values, samples, steps).run()
+            values |= _Group(network, group, models, values, samples, steps, watch).run()
         later = {p.pre for g in groups[number + 1 :] for name in g for p in network.into(name)}
         for name in [n for n in values if n not in later]:
             value = values.pop(name)
@@ -125,14 +129,16 @@ class _Group:
         values: Mapping[str, np.ndarray],
         samples: int,
         steps: int,
+        watch: Watch | None,
     ) -> None:
+        self.watch = watch
         self.network, self.names, self.models = network, names, models
         self.samples, self.steps = samples, steps
         self.values = dict(values)
         self.inner: dict[str, list[tuple[Projection, Chain]]] = {}
         self.outer: dict[str, list[tuple[Projection, Chain]]] = {}
         for name in names:
-            chains = [(p, Chain(p, network[p.pre].shape)) for p in network.into(name)]
+            chains = [(p, Chain(p, network[p.pre].shape, watch)) for p in network.into(name)]
             self.inner[name] = [c for c in chains if c[0].pre in names]
             self.outer[name] = [c for c in chains if c[0].pre not in names]
 
@@ -152,6 +158,8 @@ class _Group:
                     source = self.values[projection.pre]
                     x = x + chain.step(source[t - lag] if t >= lag else np.zeros_like(source[0]), t)
                 record[name][t] = self.models[name].step(x)
+                if self.watch is not None and self.network[name].neuron in SPIKING:
+                    self.watch.membranes(name, self.models[name].membrane)
         return record
 
     def _from_outside(self, name: str) -> np.ndarray:

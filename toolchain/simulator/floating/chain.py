@@ -13,18 +13,21 @@ import numpy as np
 
 from snnc.network import Projection
 from snnc.ops import Conv1d, Conv2d, Delay, Flatten, Linear, Op, Pool2d, Scale, Shape, bias_of
+from snnc.simulator.floating.watch import Watch
 
 
 class Chain:
     """The operations of `projection`, whose source has `shape`.
 
     run: (steps, samples, source size) -> (steps, samples, target size). step: the same of one step, (samples,
-    ...), called for steps 0, 1, 2, ... in turn.
+    ...), called for steps 0, 1, 2, ... in turn. watch: told what goes into operations with weights.
     """
 
-    def __init__(self, projection: Projection, shape: Shape) -> None:
+    def __init__(self, projection: Projection, shape: Shape, watch: Watch | None = None) -> None:
         self._stages: list[_Stage] = []
-        for op in projection.ops:
+        for index, op in enumerate(projection.ops):
+            if watch is not None and isinstance(op, Linear | Conv1d | Conv2d):
+                self._stages.append(_Watched(watch, projection.name, index))
             self._stages.append(_stage(op, shape))
             bias = bias_of(op, shape)
             if bias is not None and bias.any():
@@ -135,6 +138,21 @@ class _Convolution(_Instant):
 def _countable(x: np.ndarray) -> np.ndarray:
     """Spikes as they are, anything else in float64: two forms, for which the kernels are compiled."""
     return np.ascontiguousarray(x if x.dtype == np.uint8 else x.astype(np.float64, copy=False))
+
+
+class _Watched:
+    """No operation: shows what passes by."""
+
+    def __init__(self, watch: Watch, projection: str, index: int) -> None:
+        self._watch, self._projection, self._index = watch, projection, index
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        self._watch.operation(self._projection, self._index, 0, _countable(x))
+        return x
+
+    def step(self, x: np.ndarray, t: int) -> np.ndarray:
+        self._watch.operation(self._projection, self._index, t, _countable(x)[None])
+        return x
 
 
 class _Bias:

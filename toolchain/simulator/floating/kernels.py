@@ -1,4 +1,4 @@
-"""The two loops over events of the float executor, compiled by numba on first use."""
+"""The loops of the float executor over events, compiled by numba on first use."""
 
 from __future__ import annotations
 
@@ -50,3 +50,19 @@ def spread_conv(x: np.ndarray, weight: np.ndarray, geometry: np.ndarray, y: np.n
                             place = (down // stride_y) * columns + across // stride_x
                             for k in range(together):
                                 y[row, place, first + k] += value * weight[channel, i, j, k]
+
+
+@compiled
+def visit(x: np.ndarray, fan_out: np.ndarray, visits: np.ndarray, binary: np.ndarray) -> None:
+    """Per row of x: the sum of the fan-outs of values that are not 0, and whether all values are 0, 1 or -1.
+
+    x: (rows, inputs), uint8 or float64. fan_out: int64 (inputs,). visits: int64 (rows,). binary: bool (rows,).
+    """
+    for row in range(x.shape[0]):
+        total, others = 0, 0
+        for source in range(x.shape[1]):
+            value = x[row, source]
+            total += fan_out[source] * (value != 0)
+            others += (value != 0) & (value != 1) & (value != -1)
+        visits[row] = total
+        binary[row] = others == 0

@@ -23,9 +23,16 @@ from snnc.simulator.floating.slayer import Slayer
 
 
 class Neurons(Protocol):
-    """step: input of one step, float64 (samples, size) -> what is put out, of type `output`."""
+    """step: input of one step, float64 (samples, size) -> what is put out, of type `output`.
+
+    membrane: (samples, size), the membranes after a step as snntorch's neurons keep them, which take off their reset in
+    the next step, but for Synaptic with reset_delay=False; of what has no membrane, nothing. A step makes new arrays.
+    """
 
     output: np.dtype
+
+    @property
+    def membrane(self) -> np.ndarray: ...
 
     def step(self, x: np.ndarray) -> np.ndarray: ...
 
@@ -45,14 +52,20 @@ def neurons(population: Population, dt: float, samples: int) -> Neurons:
     raise InputError(f"'{population.neuron}' has no float equation", where=f"layer '{population.name}'")
 
 
-class _Sum:
+class _Bare:
+    """No membrane."""
+
+    membrane: np.ndarray = np.zeros((0, 0))
+
+
+class _Sum(_Bare):
     output: np.dtype = np.dtype(np.float64)
 
     def step(self, x: np.ndarray) -> np.ndarray:
         return x
 
 
-class _Threshold:
+class _Threshold(_Bare):
     output: np.dtype = np.dtype(np.uint8)
 
     def __init__(self, population: Population) -> None:
@@ -81,6 +94,10 @@ class _Membrane:
         self._filters, self._leaks = bool(self._alpha.any()), bool((self._beta != 1).any())
         self._scales, self._drives = bool((self._gain != 1).any()), bool(self._drive.any())
 
+    @property
+    def membrane(self) -> np.ndarray:
+        return self._v
+
     def step(self, x: np.ndarray) -> np.ndarray:
         self._v = self._integrate(x)
         return self._v
@@ -106,6 +123,12 @@ class _Spiking(_Membrane):
         self._many = self._how.spikes == "many"
         self.output = np.dtype(np.int32 if self._many else np.uint8)
         self._last = np.zeros((samples, population.size), self.output if self._many else bool)
+        self._early = self._how.when == "now" and population.neuron != "cuba_lif"
+        self._seen = self._v
+
+    @property
+    def membrane(self) -> np.ndarray:
+        return self._seen
 
     def step(self, x: np.ndarray) -> np.ndarray:
         when = self._how.when
@@ -117,6 +140,7 @@ class _Spiking(_Membrane):
             again = before > self._h
             v = v - again * self._h
         fired = self._fire(v)
+        self._seen = v
         if when == "now":
             v = self._reset(v, fired)
         elif when == "recheck":
@@ -124,6 +148,8 @@ class _Spiking(_Membrane):
         if self._how.floor == "threshold":
             v = np.maximum(v, -self._h)
         self._v, self._last = v, fired
+        if not self._early:
+            self._seen = v
         return fired
 
     def _fire(self, v: np.ndarray) -> np.ndarray:

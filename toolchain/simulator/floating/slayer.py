@@ -47,6 +47,10 @@ class Slayer:
         self._u = np.zeros((samples, population.size), np.int64)
         self._v = np.zeros((samples, population.size), np.int64)
 
+    @property
+    def membrane(self) -> np.ndarray:
+        return self._v
+
     def step(self, x: np.ndarray) -> np.ndarray:
         self._u = shift_to_zero(self._u * self._keep_u, DECAY) + np.trunc(self._gain * x).astype(np.int64)
         v = shift_to_zero(self._v * self._keep_v, DECAY) + self._u
