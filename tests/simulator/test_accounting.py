@@ -107,12 +107,13 @@ def test_active_updates_equal_the_state_of_the_reference(data: st.DataObject) ->
 
 
 def anywhere(image: Image, data: st.DataObject) -> Image:
-    """The image with its cores at random sites of the whole board, on a mesh that may multicast."""
+    """The image with its cores at random sites of the whole board, on a mesh that may multicast, and any constants."""
     chosen = msgspec.structs.replace(
         image.target, mesh=msgspec.structs.replace(image.target.mesh, multicast=data.draw(st.booleans()))
     )
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     sites = rng.permutation(chosen.grid.cores)[: image.cores].astype(np.int32)
+    chosen = chosen.using(data.draw(st.sampled_from(list(chosen.costs))))
     return replace(image, mapping=replace(image.mapping, site_of=sites), target=chosen)
 
 
@@ -125,6 +126,10 @@ def test_sums_agree_and_messages_follow_the_routes(data: st.DataObject) -> None:
     by_layer, by_core, total = vars(accounting.account(image, run)).values()
     for field in ("spikes", "synops", "effective_synops", "active", "inactive", "messages"):
         np.testing.assert_array_equal(getattr(by_core, field).sum(axis=1), getattr(total, field))
+    by_step = accounting.steps(image, run)
+    for field in ("dense_synops", "kernel_synops", "sent", "received"):
+        for parts in (by_layer, by_core, by_step):
+            np.testing.assert_array_equal(getattr(parts, field).sum(axis=1), getattr(total, field), err_msg=field)
     np.testing.assert_array_equal(by_layer.synops.sum(axis=1), total.synops)
     np.testing.assert_array_equal(by_layer.effective_synops.sum(axis=1), total.effective_synops)
     np.testing.assert_array_equal(by_layer.spikes.sum(axis=1), total.spikes + total.input_spikes)
@@ -154,6 +159,9 @@ def test_a_case_by_hand() -> None:
     assert total.hops_y.tolist() == [5]
     # Each input reaches both cores.
     assert total.input_messages.tolist() == [2 * 10]
+    # The hidden neuron of core 1 has its targets in its own core: a message, too, for chips that count these.
+    assert total.sent.tolist() == [2 * 5]
+    assert total.received.tolist() == [2 * 5 + 2 * 10]
     assert total.effective_synops.tolist() == [5 * 8]
 
 

@@ -58,15 +58,16 @@ def samples() -> Samples:
     return Samples(np.ones((1, 5, 2), np.uint8))
 
 
-def test_layers_add_up() -> None:
+@pytest.mark.parametrize("costs", ["davies2018", "boyle2025"])
+def test_layers_add_up(costs: str) -> None:
     network = chain(6, 5, 4, threshold=50)
-    image = place(network, [-1] * 6 + [0, 1, 2] * 3, [0, 40, 299])
+    image = place(network, [-1] * 6 + [0, 1, 2] * 3, [0, 40, 299]).using(costs)
     spikes = (np.random.default_rng(0).random((4, 9, 6)) < 0.5).astype(np.uint8)
     run = simulate(image, Samples(spikes))
     found = energy.estimate(image, run)
     assert [layer.name for layer in found.layers] == ["l0", "l1", "l2"]
     account = accounting.account(image, run)
-    for part in ("synapse_pj", "neuron_pj", "spike_pj", "hop_pj", "crossing_pj"):
+    for part in ("synapse_pj", "neuron_pj", "spike_pj", "message_pj", "hop_pj", "crossing_pj"):
         total = pytest.approx(getattr(found, part))
         assert sum(getattr(layer, part) for layer in found.layers) == total
         for counts in (account.cores, accounting.steps(image, run)):
