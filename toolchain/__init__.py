@@ -12,7 +12,7 @@ The verbs of the command line as functions; everything heavy is imported on firs
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from snnc.image import Image
     from snnc.network import Network
     from snnc.quantization.grid import Tune
-    from snnc.samples import Samples
+    from snnc.samples import Recording, Samples
     from snnc.simulator.energy import Estimate
     from snnc.simulator.run import Run
     from snnc.target import Target
@@ -101,11 +101,23 @@ def open_image(path: str | Path) -> Image:
     return Image.load(Path(path))
 
 
-def simulate(image: Image, data: Samples, *, threads: int | None = None) -> Run:
-    """Run samples through an image, exact in every spike, on all cores of this machine (or `threads`)."""
+def simulate(
+    image: Image,
+    data: Recording,
+    *,
+    threads: int | None = None,
+    traces: Collection[tuple[str, str]] = (),
+    warmup: int = 0,
+    stream: bool = False,
+) -> Run:
+    """Run samples through an image, exact in every spike, on all cores of this machine (or `threads`).
+
+    traces: (kind, layer) such as ("v", "fc1"), which `run.traces` then holds; kind: "spikes", "u" or "v". warmup: steps
+    at the beginning of each sample that are run and not counted. stream: keep nothing per step (for long recordings).
+    """
     from snnc.simulator import simulate
 
-    return simulate(image, data, threads=threads)
+    return simulate(image, data, threads=threads, traces=traces, warmup=warmup, stream=stream)
 
 
 def estimate(image: Image, run: Run) -> Estimate:
@@ -125,14 +137,26 @@ def verify(image: Image, data: Samples, *, on: str = "reference") -> Comparison:
     return verification.verify(image, data, on=on)
 
 
-def data(spec: str | Path, split: str = "test") -> Samples:
-    """Spike data to compile with or to run: an ``.npz``, or a split of a data set of snnc.models.data.
+def data(
+    spec: str | Path,
+    split: str = "test",
+    *,
+    network: Network | None = None,
+    dt: float | None = None,
+    **excerpt: int,
+) -> Samples:
+    """Data to compile with or to run: a file, or a split of a data set of snnc.models.data (docs/simulator.md).
 
-    split: "train", "validation" or "test". Raises UsageError, InputError.
+    split: "train", "validation", "test" or "all". network: that it is for, where a file does not say; dt: seconds per
+    step of events, instead of the network's. excerpt: samples, steps, bins, seed, see
+    :class:`snnc.datasets.Excerpt`. All of it is in memory; :func:`snnc.datasets.recording` leaves long recordings where
+    they are. Raises UsageError, InputError.
     """
     from snnc import datasets
+    from snnc.recordings import whole
 
-    return datasets.samples(str(spec), split)
+    feed = None if network is None else datasets.Feed.of(network, dt)
+    return whole(datasets.recording(str(spec), datasets.Excerpt(split, **excerpt), feed))
 
 
 def chips() -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from snnc.errors import InputError, UsageError
+from snnc.network import Network
 from snnc.ops import Shape
 from snnc.recordings import LARGE_BYTES, Frames, Rates, cut, whole
 from snnc.samples import Recording, Samples, check_npz, load_arrays, load_npy, map_npy
@@ -23,6 +25,14 @@ class Feed:
     name: str
     shape: Shape
     dt: float
+
+    @classmethod
+    def of(cls, network: Network, dt: float | None = None) -> Feed | None:
+        """The first input of a network, None where it has none. dt: instead of the network's, in seconds."""
+        if dt is not None and not 0 < dt < math.inf:
+            raise UsageError(f"a step of {dt:g} s is none", fix="choose --dt above 0, in seconds")
+        first = network.inputs[0] if network.inputs else None
+        return None if first is None else cls(first.name, first.shape, network.dt if dt is None else dt)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -44,16 +43,7 @@ def load_samples(spec: str | None, split: str, *, network: Network | None = None
     """The samples of a data set, or None where the user said so (or nobody said anything). network: that they feed."""
     if spec is None or spec == NO_DATA:
         return None
-    return datasets.samples(spec, split, feed=None if network is None else feed(network))
-
-
-def feed(network: Network, dt: float | None = None) -> Feed | None:
-    """What data is to become for a network; None where it has no input. dt: seconds per step, instead of its own."""
-    if dt is not None and not 0 < dt < math.inf:
-        raise UsageError(f"a step of {dt:g} s is none", fix="choose --dt above 0, in seconds")
-    if not network.inputs:
-        return None
-    return Feed(network.inputs[0].name, network.inputs[0].shape, dt or network.dt)
+    return datasets.samples(spec, split, feed=None if network is None else Feed.of(network))
 
 
 def required_recording(image: Image, spec: str | None, excerpt: Excerpt, dt: float | None = None) -> Recording:
@@ -64,7 +54,7 @@ def required_recording(image: Image, spec: str | None, excerpt: Excerpt, dt: flo
     chosen = spec or image.provenance.get("source", {}).get("data")
     if not chosen or chosen == NO_DATA:
         raise UsageError("the image does not say what data its network was trained on", fix="name some: --data SPEC")
-    return datasets.recording(chosen, excerpt, feed(image.network, dt))
+    return datasets.recording(chosen, excerpt, Feed.of(image.network, dt))
 
 
 def compile_file(
@@ -375,7 +365,7 @@ def network_inputs(network: Network, about: dict[str, Any], spec: str | None, ex
     if chosen is None or chosen == NO_DATA:
         raise UsageError("the file does not say what data its network was trained on", fix="name some: --data SPEC")
     if len(names) == 1:
-        found = datasets.recording(chosen, excerpt, feed(network))
+        found = datasets.recording(chosen, excerpt, Feed.of(network))
         expect(found, network.inputs[0].shape)
         return {names[0]: found}
     if not chosen.endswith(".npz"):

@@ -39,6 +39,7 @@ app = App(
     version=f"snnc {VERSION}",
     default_parameter=Parameter(negative=()),
     result_action="return_value",  # the exit code is ours
+    suppress_keyboard_interrupt=False,  # and so is this one
 )
 
 
