@@ -52,6 +52,8 @@ NEURONS: dict[str, tuple[str, ...]] = {
     "cuba_fixed": ("u_decay", "v_decay", "threshold", "bias"),
     # The same without threshold: it never spikes, and its membrane is read out.
     "cuba_li_fixed": ("u_decay", "v_decay", "bias"),
+    # Leak by an amount, towards zero, per step; equations in snnc.crossbars.steps, of integers and of floats.
+    "linear_fixed": ("leak", "bias", "threshold"),
 }
 ANALOGUE = ("sum", "i", "li", "cuba_li")
 """Float models that pass on real values instead of spikes."""

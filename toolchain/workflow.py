@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -54,7 +54,16 @@ def _check_limit(limit: int | None) -> None:
         raise UsageError(f"{limit} samples are none", fix="choose --samples 1 or more")
 
 
-def required_samples(image: Image, spec: str | None, split: str, limit: int | None) -> Samples:
+class Described(Protocol):
+    """An image of any family of chips."""
+
+    @property
+    def network(self) -> Network: ...
+    @property
+    def provenance(self) -> dict[str, Any]: ...
+
+
+def required_samples(image: Described, spec: str | None, split: str, limit: int | None) -> Samples:
     """Samples to run an image on: of `spec`, or else of the data its network was trained on."""
     chosen = spec or image.provenance.get("source", {}).get("data")
     shape = image.network.inputs[0].shape if image.network.inputs else None
