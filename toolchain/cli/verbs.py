@@ -220,8 +220,8 @@ def _compile_clocked(
         )
     _notes(document.source)
     files = document.files if len(document.files) < 5 else [document.files[0], "...", document.files[-1]]
-    written = "  ".join(["image.snnc", "report.json", *files])
-    console.result(f"{summary(document)}\n{'wrote':13}{output}/   {written}", document)
+    rows = [summary(document), f"{'wrote':13}{output}/   image.snnc  report.json", f"{'':13}{'  '.join(files)}"]
+    console.result("\n".join(rows), document)
 
 
 @app.command

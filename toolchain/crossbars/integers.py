@@ -161,9 +161,9 @@ class _Layer:
         return weights, after
 
     def cost(self, unit: np.ndarray, teacher: Steps | None) -> np.ndarray:
-        """What the layer in such units costs, (neurons,): spikes misplaced, or the squared error of its weights."""
+        """What the layer in such units costs, (neurons,): spikes misplaced, or squared errors of weights and bias."""
         weights, after = self.rounded(unit)
-        error = np.zeros(self.population.size)
+        error = (unit * after.params["bias"].ravel() - self.params["bias"]) ** 2
         for exact, whole in zip(self.weights, weights, strict=True):
             off = sparse.diags_array(unit) @ whole - exact
             error += np.asarray(off.power(2).sum(axis=1)).ravel()
