@@ -123,7 +123,7 @@ def check(
     if isinstance(chip, Target):
         pipeline.check_only(network, chip, Options(approximate=approximate))
     else:
-        rules.checked(network, chip)
+        rules.checked(network, chip, approximate=approximate)
     text = f"{network.name}: every operation is possible on {chip.name}; whether it fits is said by: snnc compile"
     found = {"network": network.name, "target": chip.name, "operations": "ok", "notes": about.get("notes", [])}
     console.result(text, found)

@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from snnc.compilation import Options
-from snnc.crossbars import core, integers, rules, steps, tiles
+from snnc.crossbars import approximate, core, integers, rules, steps, tiles
 from snnc.crossbars.image import NOWHERE, Image, widths
 from snnc.errors import DoesNotFit, UsageError
 from snnc.families import ClockedChip, CrossbarChip
@@ -18,8 +18,6 @@ from snnc.version import VERSION
 
 # Of Options, those that say something here; the others are about a mesh.
 KNOWN = ("bits", "max_drop", "approximate", "seed")
-# Calibration samples that the float network is followed on, spike by spike.
-FOLLOWED = 64
 
 Progress = Callable[[str, int, int], None]
 
@@ -44,22 +42,26 @@ def compile(
     if samples is not None and network.inputs:
         samples.expect(network.inputs[0].shape)
     told("check", 0, 4)
-    lowered = rules.checked(network, chip)
+    lowered = rules.checked(network, chip, approximate=options.approximate)
     told("trim", 1, 4)
     trimmed = trim(lowered)
-    folded = integers.folded(trimmed.network)
+    if options.approximate:
+        folded, changes = approximate.approximated(trimmed.network, chip, samples)
+    else:
+        folded, changes = integers.folded(trimmed.network), []
     if isinstance(chip, CrossbarChip) and (found := core.violations(folded, chip)):
         raise DoesNotFit(found)
     told("quantize", 2, 4)
     teacher, followed = None, 0
     if samples is not None:
         samples.require_integers()
-        first = samples.first(FOLLOWED)
+        first = samples.first(integers.FOLLOWED)
         teacher, followed = steps.simulate(folded, first.spikes), len(first)
     whole, notes = integers.quantize(folded, widths(chip, options.bits), teacher)
     told("place", 3, 4)
     placement = NOWHERE if isinstance(chip, CrossbarChip) else tiles.place(whole, chip)
     log = {
+        "approximate": {"asked": options.approximate, "layers": changes},
         "trim": {"silent": sum(trimmed.silent.values()), "unread": sum(trimmed.unread.values())},
         "quantize": {"layers": notes, "samples": followed},
     }

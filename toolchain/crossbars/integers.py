@@ -3,7 +3,7 @@
 Every neuron has a threshold of its own on these chips, so each may have its own unit. Tried are those in which the
 largest weight is a whole number, from 1 to the largest that a synapse holds, and some in which it does not fit and is
 cut: large weights are few. With calibration data a layer in integers is fed with the spikes of the float network, and
-each neuron takes the unit in which it misplaces fewest spikes; without, the one with the smallest error of its weights.
+each neuron takes the unit in which it misplaces fewest spikes; without, the one with the smallest error of its numbers.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ CUTS = (0.9, 0.8, 0.7, 0.6, 0.5)
 NEARLY = 1e-9
 # Membranes of the integers may go so much further than those of the floats on the same data.
 MARGIN = 1.1
+# Calibration samples that the float network is followed on, spike by spike.
+FOLLOWED = 64
 # Samples times steps times neurons of a trial: tens of megabytes.
 LARGEST = 1 << 22
 
@@ -46,10 +48,10 @@ class Widths:
 
 
 def folded(network: Network, leaks: Mapping[str, np.ndarray] | None = None) -> Network:
-    """A lowered network of IF neurons as one of the model `linear_fixed`, still in floats.
+    """A lowered network of IF neurons, or of the model `linear_fixed`, as one of that model, still in floats.
 
     Gains go into weights and biases, projections that begin, end and arrive together become one, and biases go to the
-    neurons. leaks: layer -> float64 of its shape, what membranes lose per step; 0 where a layer is not named.
+    neurons. leaks: layer -> float64 of its shape, what membranes lose per step, if not what the layer says.
     """
     populations = []
     merged: dict[tuple[str, str, int], Projection] = {}
@@ -57,9 +59,11 @@ def folded(network: Network, leaks: Mapping[str, np.ndarray] | None = None) -> N
         if population.neuron == "input":
             populations.append(population)
             continue
-        discrete = discretise(population, network.dt)
-        gain = discrete.gain.ravel()
-        bias = discrete.drive.ravel().copy()
+        if population.neuron == "linear_fixed":
+            gain, bias = np.ones(population.size), population.params["bias"].ravel().astype(np.float64)
+        else:
+            discrete = discretise(population, network.dt)
+            gain, bias = discrete.gain.ravel(), discrete.drive.ravel().copy()
         for projection in network.into(population.name):
             op, shape = projection.op, network[projection.pre].shape
             added = ops.bias_of(op, shape)
@@ -69,10 +73,11 @@ def folded(network: Network, leaks: Mapping[str, np.ndarray] | None = None) -> N
             if key in merged:
                 weight = canonical(ops.matrix(merged[key].op, shape) + weight)
             merged[key] = replace(merged.get(key, projection), ops=(Linear(weight),))
+        values = {"leak": np.zeros(population.shape), **population.params}
         params = {
-            "leak": (leaks or {}).get(population.name, np.zeros(population.shape)),
+            "leak": (leaks or {}).get(population.name, values["leak"]).astype(np.float64),
             "bias": bias.reshape(population.shape),
-            "threshold": population.params["v_threshold"].astype(np.float64),
+            "threshold": values["threshold" if "threshold" in values else "v_threshold"].astype(np.float64),
         }
         populations.append(replace(population, neuron="linear_fixed", params=params))
     return replace(
@@ -104,6 +109,39 @@ def quantize(network: Network, widths: Widths, teacher: Steps | None) -> tuple[N
         notes.append(layer.note(unit, weights, after))
     done = replace(network, populations=tuple(populations), projections=tuple(p for p in projections if p.op.taps))
     return done, notes
+
+
+def misplaced(
+    network: Network,
+    population: Population,
+    weights: list[sparse.csr_array],
+    wanted: Mapping[str, np.ndarray],
+    register: Register | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """How a layer fed with the spikes that are wanted differs from what is wanted of it itself, both (neurons,).
+
+    population: the layer as it is tried. weights: of the projections that lead into it in the network, in this order.
+    wanted: population -> (samples, steps, neurons), of which as many samples are looked at as memory allows. Returns
+    the steps in which a neuron spikes in one of both alone, and by how many spikes it differs in all; and its spikes.
+    """
+    own = wanted[population.name]
+    steps, neurons = own.shape[1:]
+    own = own[: max(1, LARGEST // (steps * neurons))]
+    members = Membranes(population, len(own), register)
+    into = network.into(population.name)
+    lags = [network.lag(p) for p in into]
+    cost, spikes, total = np.zeros(neurons), np.zeros(neurons), np.zeros(own.shape[::2])
+    for t in range(steps):
+        arriving = np.zeros((len(own), neurons), members.v.dtype)
+        for projection, weight, lag in zip(into, weights, lags, strict=True):
+            if t >= lag:
+                sent = wanted[projection.pre][: len(own), t - lag].T.astype(members.v.dtype)
+                arriving += (weight.astype(members.v.dtype) @ sent).T
+        fired = members.step(arriving)
+        cost += (fired != own[:, t]).sum(axis=0)
+        spikes += fired.sum(axis=0)
+        total += fired.astype(np.int64) - own[:, t]
+    return cost + np.abs(total).sum(axis=0), spikes
 
 
 class _Layer:
@@ -161,35 +199,21 @@ class _Layer:
         return weights, after
 
     def cost(self, unit: np.ndarray, teacher: Steps | None) -> np.ndarray:
-        """What the layer in such units costs, (neurons,): spikes misplaced, or squared errors of weights and bias."""
+        """What the layer in such units costs, (neurons,): spikes misplaced, or squared errors of all numbers."""
         weights, after = self.rounded(unit)
-        error = (unit * after.params["bias"].ravel() - self.params["bias"]) ** 2
-        for exact, whole in zip(self.weights, weights, strict=True):
-            off = sparse.diags_array(unit) @ whole - exact
+        error = np.zeros(self.population.size)
+        for name, exact in self.params.items():
+            # One above a whole threshold is what spikes strictly above it, and no error.
+            above = name == "threshold" and self.population.semantics.compare == ">"
+            error += (unit * (after.params[name].ravel() - above) - exact) ** 2
+        for weight, whole in zip(self.weights, weights, strict=True):
+            off = sparse.diags_array(unit) @ whole - weight
             error += np.asarray(off.power(2).sum(axis=1)).ravel()
         # In parts of the threshold; less than one spike, so that it decides where spikes do not.
         error = error / (self.params["threshold"] ** 2 + error)
         if teacher is None:
             return error
-        return error + self._misplaced(weights, after, teacher)
-
-    def _misplaced(self, weights: list[sparse.csr_array], after: Population, teacher: Steps) -> np.ndarray:
-        """Steps in which a neuron fed with the teacher's spikes differs from it, and by how many spikes in all."""
-        wanted = teacher.spikes[self.population.name]
-        steps, neurons = wanted.shape[1:]
-        wanted = wanted[: max(1, LARGEST // (steps * neurons))]
-        members = Membranes(after, len(wanted), self.widths.register)
-        lags = [self.network.lag(p) for p in self.into]
-        cost, total = np.zeros(neurons), np.zeros(wanted.shape[::2])
-        for t in range(steps):
-            arriving = np.zeros((len(wanted), neurons))
-            for projection, weight, lag in zip(self.into, weights, lags, strict=True):
-                if t >= lag:
-                    arriving += (weight @ teacher.spikes[projection.pre][: len(wanted), t - lag].T).T
-            fired = members.step(arriving.astype(np.int64))
-            cost += (fired != wanted[:, t]).sum(axis=0)
-            total += fired.astype(np.int64) - wanted[:, t]
-        return cost + np.abs(total).sum(axis=0)
+        return error + misplaced(self.network, after, weights, teacher.spikes, self.widths.register)[0]
 
     def note(self, unit: np.ndarray, weights: list[sparse.csr_array], after: Population) -> dict[str, Any]:
         """What happened to the layer."""

@@ -192,7 +192,8 @@ def _changed(report: ClockedReport) -> list[str]:
     if trim.get("silent") or trim.get("unread"):
         lines.append(_row("trimmed", f"{trim['silent']:,} silent, {trim['unread']:,} unread neurons"))
     for entry in changed:
-        lines.append(_row("approximated", f"'{entry['layer']}': {'; '.join(entry['changes'])}"))
+        drift = f"{entry['misplaced']:,} of {entry['spikes']:,} spikes misplaced" if "misplaced" in entry else ""
+        lines.append(_row("approximated", f"'{entry['layer']}': {'; '.join(entry['changes'])}", drift))
     return lines
 
 

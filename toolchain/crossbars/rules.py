@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from snnc import rules
+from snnc.crossbars.approximate import nearest
 from snnc.crossbars.ticks import hold, offsets
 from snnc.errors import DoesNotFit, Violation
 from snnc.euler import discretise
@@ -16,16 +17,13 @@ from snnc.passes.dissolve import dissolve
 from snnc.passes.lower import lower
 from snnc.rules import Rule
 
-NEURONS = ("if", "lif")
-"""Float models that may be compiled, the second if it is approximated."""
-
 
 def neuron_model(network: Network, chip: ClockedChip) -> Iterator[Violation]:
-    """Layers are of IF neurons, which add and compare."""
+    """Layers are of IF neurons, which add and compare, or have the chip's own model."""
     if not network.layers:
         yield Violation("neuron", f"network '{network.name}'", "it has no neurons", "join input and output by neurons")
     for population in network.layers:
-        if population.neuron not in NEURONS:
+        if population.neuron not in ("if", "lif", chip.neuron.model):  # of lif, another rule speaks
             current = " has a synaptic current" if population.neuron == "cuba_lif" else ""
             yield Violation(
                 "neuron",
@@ -37,13 +35,21 @@ def neuron_model(network: Network, chip: ClockedChip) -> Iterator[Violation]:
 
 
 def leak(network: Network, chip: ClockedChip) -> Iterator[Violation]:
-    """Membranes keep what they hold: no exponential decay."""
+    """Membranes keep what they hold: no exponential decay; on a crossbar, a leak by an amount."""
+    crossbar = isinstance(chip, CrossbarChip)
     for population in network.layers:
+        if population.neuron == "linear_fixed" and not crossbar and np.any(population.params["leak"]):
+            yield Violation(
+                "leak",
+                f"layer '{population.name}'",
+                f"its membranes leak towards 0; on {chip.name} they keep what they hold",
+                "train without leak",
+                "neuron.bits",
+            )
         if population.neuron != "lif":
             continue
         lost = 1 - discretise(population, network.dt).beta
         if np.any(lost > 0):
-            crossbar = isinstance(chip, CrossbarChip)
             does = "leaks by an amount" if crossbar else "adds an amount"
             cure = f", {rules.APPROXIMATE}" if crossbar else ""
             yield Violation(
@@ -55,10 +61,26 @@ def leak(network: Network, chip: ClockedChip) -> Iterator[Violation]:
             )
 
 
+def reset(network: Network, chip: ClockedChip) -> Iterator[Violation]:
+    """After a spike the membrane returns in a way the chip knows, and to zero."""
+    yield from rules.Rule("reset", rules.reset).check(network, chip)
+    for population in network.layers:
+        how = population.semantics
+        if population.neuron == chip.neuron.model and how.reset not in chip.neuron.resets:
+            yield Violation(
+                "reset",
+                f"layer '{population.name}'",
+                f"it resets by '{how.reset}'; {chip.name} resets by '{' or '.join(chip.neuron.resets)}'",
+                "train with another reset, or use another chip",
+                "neuron.resets",
+            )
+
+
 def threshold(network: Network, chip: ClockedChip) -> Iterator[Violation]:
     """A threshold is positive."""
     for population in network.layers:
-        if np.any(population.params.get("v_threshold", 1) <= 0):
+        names = {"v_threshold", "threshold"} & set(population.params)
+        if any(np.any(population.params[name] <= 0) for name in names):
             yield Violation(
                 "threshold", f"layer '{population.name}'", "its threshold is not positive", "use a v_threshold > 0"
             )
@@ -100,7 +122,7 @@ RULES = (
     Rule("outputs", rules.one_output),
     Rule("neuron", neuron_model),
     Rule("leak", leak),
-    Rule("reset", rules.reset),
+    Rule("reset", reset),
     Rule("threshold", threshold),
     Rule("updates", rules.order_of_updates),
     Rule("delay", delay),
@@ -109,9 +131,13 @@ RULES = (
 )
 
 
-def checked(network: Network, chip: ClockedChip) -> Network:
-    """The network, lowered, if its operations are possible on the chip; DoesNotFit with every breach of a rule."""
+def checked(network: Network, chip: ClockedChip, *, approximate: bool = False) -> Network:
+    """The network, lowered, if its operations are possible on the chip; DoesNotFit with every breach of a rule.
+
+    approximate: if they are so after :func:`snnc.crossbars.approximate.nearest`.
+    """
     lowered = lower(dissolve(network))
-    if found := [v for rule in RULES for v in rule.check(lowered, chip)]:
+    near = nearest(lowered, chip)[0] if approximate else lowered
+    if found := [v for rule in RULES for v in rule.check(near, chip)]:
         raise DoesNotFit(found)
     return lowered
