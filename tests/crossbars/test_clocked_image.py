@@ -131,6 +131,28 @@ def test_limits_are_checked_once_more(chip: ClockedChip, name: str, value: int, 
         Image.load(tmp_path / "bad.snnc")
 
 
+def test_a_network_that_the_chip_cannot_run_is_refused(tmp_path: Path) -> None:
+    """Written as an image of it: what would be left out without a word."""
+    image = compile(mlp(9, 12, 4), ODIN)
+    net = image.network
+
+    def refused(changed: Network) -> str:
+        Image(changed, ODIN).save(tmp_path / "bad.snnc")
+        with pytest.raises(InputError, match="damaged") as caught:
+            Image.load(tmp_path / "bad.snnc")
+        return caught.value.message
+
+    late = tuple(replace(p, delay=1) for p in net.projections)
+    assert "hold them back" in refused(replace(net, projections=late))
+    for how in ({"reset": "subtract"}, {"compare": ">"}):
+        others = tuple(replace(p, semantics=replace(p.semantics, **how)) for p in net.populations)
+        assert refused(replace(net, populations=others))
+    small = msgspec.structs.replace(ODIN.core, neurons=msgspec.structs.replace(ODIN.core.neurons, value=16))
+    Image(net, msgspec.structs.replace(ODIN, core=small)).save(tmp_path / "bad.snnc")
+    with pytest.raises(InputError, match="needs 25 addresses"):
+        Image.load(tmp_path / "bad.snnc")
+
+
 def test_a_placement_that_does_not_belong_is_refused(tmp_path: Path) -> None:
     image = compile(mlp(9, 12, 4), RANC)
     placed = image.placement

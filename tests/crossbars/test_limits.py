@@ -167,6 +167,15 @@ def test_a_bias_acts_before_a_late_layer_begins(bias: float, fits: bool) -> None
     assert ran.spikes["h10"].any()
 
 
+def test_weights_that_vanish_beside_the_threshold() -> None:
+    net = network(neurons("h1", 2, 600.0), synapses("in", "h1", np.full((2, 2), 1.0)), size=2)
+    error = broken(net, RANC)
+    assert (error.topic, error.where) == ("weights", "layer 'h1'")
+    assert "600 times" in error.message
+    assert "255" in error.message
+    compile(net, ODIN)
+
+
 @pytest.mark.parametrize(("name", "value"), [("balance", True), ("cores", 2), ("map", "layers"), ("chips", 1)])
 def test_options_of_a_mesh(name: str, value: object) -> None:
     with pytest.raises(UsageError, match=f"--{name}"):

@@ -58,6 +58,8 @@ def compile(
         first = samples.first(integers.FOLLOWED)
         teacher, followed = steps.simulate(folded, first.spikes), len(first)
     whole, notes = integers.quantize(folded, widths(chip, options.bits), teacher)
+    if found := list(rules.vanished(folded, whole, widths(chip, options.bits).threshold)):
+        raise DoesNotFit(found)
     told("place", 3, 4)
     placement = NOWHERE if isinstance(chip, CrossbarChip) else tiles.place(whole, chip)
     log = {

@@ -15,14 +15,14 @@ import msgspec
 import numpy as np
 
 from snnc import families
-from snnc.crossbars import core, packets, tiles
+from snnc.crossbars import core, packets, rules, tiles
 from snnc.crossbars.integers import Widths
 from snnc.crossbars.steps import Register
 from snnc.crossbars.tiles import Placement
 from snnc.errors import DoesNotFit, InputError
 from snnc.families import ClockedChip, CrossbarChip
 from snnc.image import CLOCKED, Members, PackedNetwork, Version, member, pack, read_members, restore
-from snnc.network import Network
+from snnc.network import Network, Semantics
 from snnc.ops import matrix
 from snnc.simulator.clocked.crossbar import Crossbar
 
@@ -136,8 +136,12 @@ def _check(image: Image) -> None:
     network, chip, placed = image.network, image.chip, image.placement
     if any(p.neuron != "linear_fixed" for p in network.layers) or len(network.inputs) != 1:
         raise ValueError("its network is of another chip")
+    if broken := [v for rule in rules.KEPT for v in rule.check(network, chip)]:
+        raise DoesNotFit(broken)
     held = widths(chip, 8)
     for population in network.layers:
+        if population.semantics != Semantics(population.semantics.reset, ">="):
+            raise ValueError(f"layer '{population.name}' has other semantics than the chip")
         for name, low, high in (("threshold", 1, held.threshold), ("leak", 0, held.leak), ("bias", *held.bias)):
             _expect(f"{name} of layer '{population.name}'", population.params[name], low, high)
     for projection in network.projections:

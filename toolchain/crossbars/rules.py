@@ -117,18 +117,39 @@ def feedback(network: Network, chip: ClockedChip) -> Iterator[Violation]:
             )
 
 
+KEPT = (
+    Rule("leak", leak),
+    Rule("reset", reset),
+    Rule("delay", delay),
+    Rule("feedback", feedback),
+)
+"""Those that hold of integers as well."""
+
 RULES = (
     Rule("inputs", rules.one_input),
     Rule("outputs", rules.one_output),
     Rule("neuron", neuron_model),
-    Rule("leak", leak),
-    Rule("reset", reset),
     Rule("threshold", threshold),
     Rule("updates", rules.order_of_updates),
-    Rule("delay", delay),
-    Rule("feedback", feedback),
+    *KEPT,
     Rule("empty", rules.connected),
 )
+
+
+def vanished(before: Network, after: Network, most: int) -> Iterator[Violation]:
+    """Layers whose synapses have all become 0 in integers. most: the largest threshold."""
+    for population in before.layers:
+        weights = [p.op.weight for p in before.into(population.name)]
+        if weights and not after.into(population.name):
+            largest = max(float(np.abs(w).max()) for w in weights)
+            times = float(population.params["threshold"].min()) / largest
+            yield Violation(
+                "weights",
+                f"layer '{population.name}'",
+                f"all its weights become 0: its thresholds are {times:,.0f} times the largest of them, and a threshold "
+                f"is at most {most:,}",
+                "train with larger weights, or with a lower threshold",
+            )
 
 
 def checked(network: Network, chip: ClockedChip, *, approximate: bool = False) -> Network:
