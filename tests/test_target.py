@@ -17,7 +17,7 @@ from snnc.samples import Samples
 TEXT = (resources.files("snnc.targets") / "loihi.toml").read_text()
 
 
-@pytest.mark.parametrize("name", snnc.chips())
+@pytest.mark.parametrize("name", target.names())
 def test_every_number_has_a_listed_source_and_survives_json(name: str) -> None:
     chip = target.load(name)
     numbers = dict(chip.numbers())

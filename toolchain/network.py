@@ -56,6 +56,8 @@ NEURONS: dict[str, tuple[str, ...]] = {
     "alif_fixed": ("u_decay", "v_decay", "w_decay", "threshold", "bias", "w_jump"),
     # The first one whose spikes carry a value, its membrane.
     "graded_fixed": ("u_decay", "v_decay", "threshold", "bias"),
+    # Leak by an amount, towards zero, per step; equations in snnc.crossbars.steps, of integers and of floats.
+    "linear_fixed": ("leak", "bias", "threshold"),
 }
 OPTIONAL: dict[str, tuple[str, ...]] = dict.fromkeys(("cuba_fixed", "alif_fixed", "graded_fixed"), ("refractory",))
 """Parameters that a population of a model may have; steps for which a neuron rests after a spike."""

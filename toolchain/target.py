@@ -24,6 +24,9 @@ from snnc.costs import Barrier, Costs, Energy, Timing
 from snnc.errors import InputError, UsageError
 from snnc.quantities import Count, Quantity, Widths
 
+MESH = "mesh"
+"""The family of chips that this module describes; :mod:`snnc.families` has the others."""
+
 
 class Core(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits of one core.
@@ -167,6 +170,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     costs: dict[str, Costs]
     sources: dict[str, str]
     board: Board | None = None
+    family: Literal["mesh"] = "mesh"
 
     @property
     def energy(self) -> Energy:
@@ -268,29 +272,52 @@ def from_json(data: bytes, where: str) -> Target:
     return _complete(target, where)
 
 
+class _Family(msgspec.Struct):
+    """What descriptions of all families have."""
+
+    family: str = MESH
+
+
+def family(text: str, where: str) -> str:
+    """The family of the chip that TOML text describes; InputError where it is no TOML."""
+    try:
+        return msgspec.toml.decode(text, type=_Family).family
+    except msgspec.DecodeError as error:
+        raise InputError(f"bad target description: {error}", where=where) from None
+
+
 def names() -> list[str]:
     """Names of all installed targets, sorted."""
-    return sorted(_files())
+    return sorted(name for name, file in files().items() if family(file.read_text(encoding="utf-8"), name) == MESH)
 
 
 def load(name: str) -> Target:
     """The target of that name, or from the file, if `name` ends in ``.toml``. UsageError if there is none."""
+    text, where = find(name)
+    if (kind := family(text, where)) != MESH:
+        raise UsageError(f"this is a chip of the family '{kind}', and a mesh is needed", where=where)
+    return parse(text, where)
+
+
+def find(name: str) -> tuple[str, str]:
+    """The description of the chip of that name, of any family, and the file it is in; errors as of :func:`load`."""
     if name.endswith(".toml"):
         try:
-            return parse(Path(name).read_text(encoding="utf-8"), name)
+            return Path(name).read_text(encoding="utf-8"), name
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"cannot read the target: {error}", where=name) from None
-    files = _files()
-    if name not in files:
-        close = difflib.get_close_matches(name, files, n=1)
+    found = files()
+    if name not in found:
+        close = difflib.get_close_matches(name, found, n=1)
         hint = f"did you mean '{close[0]}'? " if close else ""
         raise UsageError(
-            f"unknown target '{name}'", fix=f"{hint}known: {', '.join(sorted(files))} (snnc targets)", topic="target"
+            f"unknown target '{name}'", fix=f"{hint}known: {', '.join(sorted(found))} (snnc targets)", topic="target"
         )
-    return parse(files[name].read_text(encoding="utf-8"), f"{name}.toml")
+    return found[name].read_text(encoding="utf-8"), f"{name}.toml"
 
 
-def _files() -> dict[str, Any]:
+def files() -> dict[str, Any]:
+    """Name of each installed chip, of any family -> its file."""
     packages = ["snnc.targets", *(e.value for e in metadata.entry_points(group="snnc.targets"))]
     return {
         file.name.removesuffix(".toml"): file

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import numpy as np
@@ -46,7 +46,16 @@ def load_samples(spec: str | None, split: str, *, network: Network | None = None
     return datasets.samples(spec, split, feed=None if network is None else Feed.of(network))
 
 
-def required_recording(image: Image, spec: str | None, excerpt: Excerpt, dt: float | None = None) -> Recording:
+class Described(Protocol):
+    """An image of any family of chips."""
+
+    @property
+    def network(self) -> Network: ...
+    @property
+    def provenance(self) -> dict[str, Any]: ...
+
+
+def required_recording(image: Described, spec: str | None, excerpt: Excerpt, dt: float | None = None) -> Recording:
     """What to run an image on: what `spec` names, or else the data its network was trained on.
 
     dt: seconds per step of events, instead of the network's.
