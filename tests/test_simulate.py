@@ -9,11 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import h5py
+import msgspec
 import nir as nir_package
 import numpy as np
 import pytest
@@ -317,7 +320,20 @@ def test_an_image_that_was_changed_is_3(image: Image, work: Path, capsys: pytest
         image.network.populations, (wide, *image.network.projections[1:]), image.network.outputs, 1e-3, "edited"
     )
     Image(network, image.mapping, image.target, image.provenance).save(work / "edited.snnc")
-    for name, says in (("cut", "not an image"), ("flipped", ""), ("edited", "changed by hand")):
+    core = msgspec.structs.replace(
+        image.target.core, in_axons=msgspec.structs.replace(image.target.core.in_axons, value=9)
+    )
+    replace(image, target=msgspec.structs.replace(image.target, core=core)).save(work / "full.snnc")
+    with zipfile.ZipFile(work / "image.snnc") as old, zipfile.ZipFile(work / "newer.snnc", "w") as new:
+        for member in old.namelist():
+            new.writestr(member, old.read(member).replace(b'"version": 2', b'"version": 3'))
+    for name, says in (
+        ("cut", "not an image"),
+        ("flipped", ""),
+        ("edited", "changed by hand"),
+        ("full", "input axons on one core; loihi allows 9"),
+        ("newer", "format version 3"),
+    ):
         code, out, err = run(f"{name}.snnc", "--data", "s.npz", "-o", "out", capsys=capsys)
         assert (code, out) == (3, ""), err
         assert f"{name}.snnc" in err

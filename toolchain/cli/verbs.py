@@ -300,9 +300,9 @@ def estimate(image: ImageFile, *, chosen: Selection = ITS_OWN_DATA, timing: Timi
     """Energy and time per sample: counted events times the chip's constants, each with its source."""
     from snnc import report, workflow
 
-    compiled, samples = chosen.load(image)
+    compiled, recording = chosen.open(image)
     with console.progress("simulate") as move:
-        document = workflow.simulate_image(compiled.using(timing), samples, progress=move)
+        document = workflow.simulate_image(compiled.using(timing), recording, progress=move)
     console.result(report.cost_table(document), {"cost": document.cost, "this": document.this})
 
 
