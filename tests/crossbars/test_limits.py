@@ -91,8 +91,13 @@ def test_too_many_axons_of_a_neuron() -> None:
     error = broken(mlp(180, 10, 3), RANC)
     assert (error.topic, error.where) == ("axons", "layer 'h1'")
     assert "256" in error.message
-    assert "--bits" in error.fix
-    compile(mlp(180, 10, 3), RANC, options=Options(bits=2))
+    assert error.fix.startswith("--bits 2: it fits on")
+    (cure,) = error.cures
+    image = compile(mlp(180, 10, 3), RANC, options=Options(**cure.options))
+    assert cure.outcome == f"it fits on {image.placement.cores} cores"
+    assert not broken(mlp(180, 10, 3), RANC, bits=3).uncured
+    hopeless = broken(mlp(3000, 10, 3), RANC)
+    assert (hopeless.cures, hopeless.uncured) == ((), "tried, and not enough: --bits 3, --bits 2, --bits 1")
 
 
 def test_too_many_cores() -> None:
