@@ -12,7 +12,9 @@ from snnc.compilation import Options
 from snnc.crossbars import core, packets, tiles
 from snnc.crossbars.compiler import compile
 from snnc.crossbars.running import agreement, run
-from snnc.network import Network
+from snnc.families import ClockedChip
+from snnc.network import Network, Population, Projection
+from snnc.ops import Conv2d, Flatten, Linear, Pool2d, canonical
 from snnc.samples import Samples
 
 several = settings(deadline=None, max_examples=40)
@@ -82,6 +84,33 @@ def test_recurrent_layers_on_a_grid() -> None:
     found, _ = agreement(image, run(image, data), data)
     assert all(a.chip for a in found)
     assert not any(a.differing for a in found)
+
+
+@pytest.mark.parametrize("chip", [ODIN, RANC], ids=["crossbar", "grid"])
+def test_convolutions_become_synapses(chip: ClockedChip) -> None:
+    """A strided convolution, a pool and a linear layer; on a grid the chip is the network step by step."""
+    rng = np.random.default_rng(7)
+
+    def images(name: str, shape: tuple[int, ...]) -> Population:
+        params = {"r": np.ones(shape), "v_threshold": np.ones(shape), "v_reset": np.zeros(shape)}
+        return Population(name, shape, "if", params)
+
+    kernel = Conv2d(rng.normal(0.2, 0.3, (3, 1, 3, 3)), rng.normal(0, 0.1, 3), (1, 1), (0, 0), (1, 1), 1)
+    dense = Linear(canonical(rng.normal(0.2, 0.4, (4, 12))))
+    net = Network(
+        (Population("in", (1, 6, 6), "input"), images("c", (3, 4, 4)), images("out", (4,))),
+        (
+            Projection("p1", "in", "c", (kernel,)),
+            Projection("p2", "c", "out", (Pool2d("average", (2, 2), (2, 2)), Flatten(), dense)),
+        ),
+        ("out",),
+        1e-3,
+    )
+    data = Samples((rng.random((3, 15, 1, 6, 6)) < 0.4).astype(np.uint8))
+    image = compile(net, chip, samples=data)
+    found, _ = agreement(image, run(image, data), data)
+    assert all(a.chip for a in found)
+    assert chip is ODIN or not any(a.differing for a in found)
 
 
 def test_addresses_of_a_crossbar() -> None:

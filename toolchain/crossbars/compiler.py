@@ -46,6 +46,8 @@ def compile(
     lowered = rules.checked(network, chip, approximate=options.approximate)
     told("trim", 1, 4)
     trimmed = trim(lowered)
+    if found := list(rules.size(trimmed.network, chip)):
+        raise DoesNotFit(found)
     if options.approximate:
         folded, changes = approximate.approximated(trimmed.network, chip, samples)
     else:

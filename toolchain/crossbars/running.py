@@ -24,6 +24,9 @@ from snnc.samples import Samples, accuracy
 from snnc.simulator.clocked import crossbar, grid
 from snnc.simulator.clocked.crossbar import Crossbar
 
+# Cycles of a step, on the mean, after which spikes that excite one another are given up: tens of thousands of events.
+LONGEST_STEP = 1 << 24
+
 
 @dataclass(frozen=True, eq=False)
 class Run:
@@ -113,7 +116,7 @@ def _on_crossbar(image: Image, spikes: np.ndarray) -> _Sample:
     chip = image.loaded
     assert isinstance(chip, Crossbar)
     sent, neurons = core.events(image.network, spikes), chip.last + 1
-    trace = crossbar.run(chip, sent.events, waits=sent.waits)
+    trace = crossbar.run(chip, sent.events, LONGEST_STEP * len(spikes), sent.waits)
     cycle, neuron = trace.spikes.T
     step = sent.steps[np.searchsorted(trace.resumed, cycle, side="right") - 1] if len(cycle) else cycle
     fired = np.bincount(step * neurons + neuron, minlength=len(spikes) * neurons).reshape(len(spikes), neurons)
