@@ -146,6 +146,15 @@ class SlowGrid:
             self.types[core] = memories.read_words(path, 2)
             self.neurons[core] = [_neuron(line) for line in (folder / f"csram_{core:03d}.mem").read_text().split()]
         self.v = {core: [n["potential"] for n in rows] for core, rows in self.neurons.items()}
+        # Others can never change, and Python is slow.
+        self.live = {
+            core: [
+                k
+                for k, n in enumerate(rows)
+                if "1" in n["synapses"] or n["leak"] or not 0 <= n["potential"] < n["positive"]
+            ]
+            for core, rows in self.neurons.items()
+        }
         self.waiting: dict[tuple[int, int], set[int]] = {}  # (tick, core) -> axons
 
     def send(self, core: int, dx: int, dy: int, axon: int, tick: int) -> int | None:
@@ -161,7 +170,8 @@ class SlowGrid:
         spikes, left = [], []
         for core, rows in self.neurons.items():
             axons = self.waiting.pop((now, core), set())
-            for k, n in enumerate(rows):
+            for k in self.live[core]:
+                n = rows[k]
                 v = self.v[core][k] + n["leak"]
                 v += sum(n["weights"][self.types[core][a]] for a in axons if n["synapses"][-1 - a] == "1")
                 v = signed(v, 9)

@@ -80,7 +80,9 @@ def test_all_registers_hold(chip: ClockedChip, net: Network, bits: int, calibrat
 
 @BOTH
 def test_thresholds_beyond_the_register_make_the_unit_coarser(chip: ClockedChip) -> None:
-    net = network(neurons("h1", 1, 1000), synapses("in", "h1", np.array([[0.25, 0.25]])), size=2)
+    net = network(
+        neurons("h1", 1, 1000 if chip is ODIN else 100), synapses("in", "h1", np.array([[0.25, 0.25]])), size=2
+    )
     params = compile(net, chip).network["h1"].params
     assert params["threshold"].tolist() == [2047 if chip is ODIN else 255]
 

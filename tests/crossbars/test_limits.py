@@ -18,6 +18,7 @@ from snnc.crossbars.running import agreement, run
 from snnc.errors import DoesNotFit, UsageError
 from snnc.families import ClockedChip
 from snnc.network import Network, Population, Projection, Semantics
+from snnc.ops import Conv2d
 from snnc.samples import Samples
 
 ALONE = synapses("in", "h1", np.array([[1.0, 1.0]]))
@@ -87,12 +88,33 @@ def test_too_many_addresses() -> None:
     assert "257 addresses (256 of the input, 1 of the biases)" in broken(mlp(256, 200, bias=True), ODIN).message
 
 
+@pytest.mark.parametrize(("chip", "limit"), [(ODIN, "256"), (RANC, "3,840")], ids=["crossbar", "grid"])
+def test_too_many_neurons_are_told_before_matrices_are_made(chip: ClockedChip, limit: str) -> None:
+    """A convolution whose matrix would have 150 million synapses."""
+    shape = (64, 128, 128)
+    kernel = Conv2d(np.full((64, 16, 3, 3), 0.1), None, (1, 1), (1, 1), (1, 1), 1)
+    params = {"r": np.ones(shape), "v_threshold": np.ones(shape), "v_reset": np.zeros(shape)}
+    large = replace(neurons("h1", 1), shape=shape, params=params)
+    net = Network(
+        (Population("in", (16, 128, 128), "input"), large), (Projection("p", "in", "h1", (kernel,)),), ("h1",), 1e-3
+    )
+    error = broken(net, chip)
+    assert (error.topic, error.where) == ("neurons", "layer 'h1'")
+    assert "1,048,576 neurons" in error.message
+    assert limit in error.message
+
+
 def test_too_many_axons_of_a_neuron() -> None:
     error = broken(mlp(180, 10, 3), RANC)
     assert (error.topic, error.where) == ("axons", "layer 'h1'")
     assert "256" in error.message
-    assert "--bits" in error.fix
-    compile(mlp(180, 10, 3), RANC, options=Options(bits=2))
+    assert error.fix.startswith("--bits 2: it fits on")
+    (cure,) = error.cures
+    image = compile(mlp(180, 10, 3), RANC, options=Options(**cure.options))
+    assert cure.outcome == f"it fits on {image.placement.cores} cores"
+    assert not broken(mlp(180, 10, 3), RANC, bits=3).uncured
+    hopeless = broken(mlp(3000, 10, 3), RANC)
+    assert (hopeless.cures, hopeless.uncured) == ((), "tried, and not enough: --bits 3, --bits 2, --bits 1")
 
 
 def test_too_many_cores() -> None:

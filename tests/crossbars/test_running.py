@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,9 @@ from snnc.crossbars.image import Image
 from snnc.crossbars.running import agreement, run
 from snnc.crossbars.ticks import offsets
 from snnc.errors import InputError, UsageError
-from snnc.network import Network
+from snnc.network import Network, Population, Semantics
 from snnc.samples import Samples
+from snnc.simulator import reference
 
 # Kernels are compiled within the first example, and files are made anew by each.
 several = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -133,6 +135,28 @@ def test_a_crossbar_is_the_network_step_by_step_where_neurons_get_an_event_a_ste
         assert leak or ran.spikes[name].any()
 
 
+@several
+@given(networks(), st.booleans())
+def test_step_by_step_is_as_the_specification_of_other_chips_has_it(net: Network, calibrated: bool) -> None:
+    """Where nothing leaks, saturates or wraps: the same integers as neurons of a mesh, in the reference executor."""
+    data = Samples(trains(net))
+    whole = compile(net, ODIN, samples=data if calibrated else None).network
+    wide = replace(
+        whole,
+        populations=tuple(p if p.neuron == "input" else as_mesh(p) for p in whole.populations),
+    )
+    ours, theirs = steps.simulate(whole, data.spikes), reference.simulate(wide, data.spikes)
+    for population in whole.layers:
+        assert np.array_equal(ours.spikes[population.name], theirs[population.name].reshape(3, 12, -1))
+
+
+def as_mesh(population: Population) -> Population:
+    """The same neurons with the registers of a mesh, which compare by '>' and keep no current."""
+    p, zero = population.params, np.zeros(population.shape, np.int32)
+    params = {"u_decay": zero + 4096, "v_decay": zero, "threshold": p["threshold"] - 1, "bias": p["bias"]}
+    return replace(population, neuron="cuba_fixed", params=params, semantics=Semantics())
+
+
 def test_a_neuron_fires_in_the_middle_of_a_step() -> None:
     """Three of an example: 5 + 5 reach 8 and leave nothing; of the last 5 the step by step network knows nothing."""
     net = network(neurons("h1", 1, 8), synapses("in", "h1", np.array([[5, 5, 5, -7]])), size=4)
@@ -228,5 +252,5 @@ def test_a_loop_that_never_rests_is_told() -> None:
         neurons("h1", 1, 1), synapses("in", "h1", np.array([[1]])), synapses("h1", "h1", np.array([[1]])), size=1
     )
     image = compile(net, ODIN)
-    with pytest.raises(InputError, match="not at rest"):
+    with pytest.raises(InputError, match=r"without end.*not at rest"):
         run(image, Samples(np.ones((1, 1, 1), np.uint8)))

@@ -8,8 +8,8 @@ from typing import Any
 
 from snnc.compilation import Options
 from snnc.crossbars import approximate, core, integers, rules, steps, tiles
-from snnc.crossbars.image import NOWHERE, Image, widths
-from snnc.errors import DoesNotFit, UsageError
+from snnc.crossbars.image import NOWHERE, Image, weight_bits, widths
+from snnc.errors import Cure, DoesNotFit, UsageError
 from snnc.families import ClockedChip, CrossbarChip
 from snnc.network import Network
 from snnc.passes.trim import trim
@@ -34,7 +34,8 @@ def compile(
     """Compile a network for a chip with a clock.
 
     samples: calibration data, for the units of the integers. provenance: plain data on the source. progress: called
-    with (pass, index, passes). DoesNotFit, InputError; UsageError for options of another family.
+    with (pass, index, passes). DoesNotFit, with fewer bits as a cure where these were seen to fit; InputError;
+    UsageError for options of another family.
     """
     options = options or Options()
     refuse(options)
@@ -45,6 +46,8 @@ def compile(
     lowered = rules.checked(network, chip, approximate=options.approximate)
     told("trim", 1, 4)
     trimmed = trim(lowered)
+    if found := list(rules.size(trimmed.network, chip)):
+        raise DoesNotFit(found)
     if options.approximate:
         folded, changes = approximate.approximated(trimmed.network, chip, samples)
     else:
@@ -57,11 +60,13 @@ def compile(
         samples.require_integers()
         first = samples.first(integers.FOLLOWED)
         teacher, followed = steps.simulate(folded, first.spikes), len(first)
-    whole, notes = integers.quantize(folded, widths(chip, options.bits), teacher)
-    if found := list(rules.vanished(folded, whole, widths(chip, options.bits).threshold)):
-        raise DoesNotFit(found)
+    whole, notes = _whole(folded, chip, options.bits, teacher)
     told("place", 3, 4)
-    placement = NOWHERE if isinstance(chip, CrossbarChip) else tiles.place(whole, chip)
+    try:
+        placement = _placed(whole, chip)
+    except DoesNotFit as error:
+        _cure(error, folded, chip, options.bits, teacher)
+        raise
     log = {
         "approximate": {"asked": options.approximate, "layers": changes},
         "trim": {"silent": sum(trimmed.silent.values()), "unread": sum(trimmed.unread.values())},
@@ -69,6 +74,39 @@ def compile(
     }
     record = {"snnc": VERSION, "source": provenance or {}, "options": asdict(options), "passes": log}
     return Image(whole, chip, placement, record)
+
+
+def _whole(
+    folded: Network, chip: ClockedChip, bits: int, teacher: steps.Steps | None
+) -> tuple[Network, list[dict[str, Any]]]:
+    """The network in integers, and what happened to each layer; DoesNotFit where nothing is left of one."""
+    held = widths(chip, bits)
+    whole, notes = integers.quantize(folded, held, teacher)
+    if found := list(rules.vanished(folded, whole, held.threshold)):
+        raise DoesNotFit(found)
+    return whole, notes
+
+
+def _placed(whole: Network, chip: ClockedChip) -> tiles.Placement:
+    return NOWHERE if isinstance(chip, CrossbarChip) else tiles.place(whole, chip)
+
+
+def _cure(error: DoesNotFit, folded: Network, chip: ClockedChip, bits: int, teacher: steps.Steps | None) -> None:
+    """Look for the most bits with which the network fits, and put what was found into the error."""
+    if not {v.rule for v in error.violations} <= {"axons", "cores"}:
+        return
+    tried = []
+    for fewer in range(min(bits, weight_bits(chip)) - 1, 0, -1):
+        try:
+            placement = _placed(_whole(folded, chip, fewer, teacher)[0], chip)
+        except DoesNotFit:
+            tried.append(f"--bits {fewer}")
+            continue
+        cores = f"{placement.cores} core{'s' if placement.cores > 1 else ''}"
+        cure = Cure(f"--bits {fewer}", f"it fits on {cores}", {"bits": fewer})
+        error.cures, error.fix = (cure,), f"{cure.action}: {cure.outcome}"
+        return
+    error.uncured = f"tried, and not enough: {', '.join(tried)}" if tried else ""
 
 
 def refuse(options: Options) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from snnc.crossbars.image import Image, weight_bits
+from snnc.crossbars.image import Image
 from snnc.crossbars.packets import Loaded
 from snnc.crossbars.running import Run, agreement
+from snnc.ops import matrix
 from snnc.samples import Samples
 from snnc.version import VERSION
 
@@ -54,7 +56,7 @@ class Activity(msgspec.Struct, frozen=True):
 class ClockedReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="family", tag="clocked"):
     """Everything there is to say about an image of a chip with a clock, and one run of it, if there was one.
 
-    bits: of a weight, with sign, at most. clock: period_ns of a cycle, with its kind and source. accuracy_float: of
+    bits: of the widest weight, with sign. clock: period_ns of a cycle, with its kind and source. accuracy_float: of
     the network as it was read.
     """
 
@@ -115,7 +117,7 @@ def build(
         source=image.provenance.get("source", {}),
         options=image.provenance.get("options", {}),
         passes=image.provenance.get("passes", {}),
-        bits=min(image.provenance.get("options", {}).get("bits", 8), weight_bits(chip)),
+        bits=_bits(image),
         cores=1 if not isinstance(image.loaded, Loaded) else image.placement.cores,
         cores_available=chip.cores,
         resources={name: Use(*use) for name, use in image.usage().items()},
@@ -130,6 +132,13 @@ def build(
         accuracy_float=accuracy_float,
         files=files or [],
     )
+
+
+def _bits(image: Image) -> int:
+    """Bits of the widest weight, with its sign."""
+    weights = [matrix(p.op, image.network[p.pre].shape).data for p in image.network.projections]
+    every = np.concatenate([np.zeros(1, np.int64), *weights])
+    return int(max(every.max(), -1 - every.min())).bit_length() + 1
 
 
 def _activity(run: Run, samples: Samples, in_steps: float | None, period: float) -> Activity:
@@ -152,7 +161,7 @@ def summary(report: ClockedReport) -> str:
     """The report on one screen, at most 80 columns wide."""
     neurons, synapses = (sum(getattr(layer, name) for layer in report.layers) for name in ("neurons", "synapses"))
     lines = [
-        f"{report.network + ' -> ' + report.target:<43}weights of up to {report.bits} bits",
+        f"{report.network + ' -> ' + report.target:<43}weights of {report.bits} bits",
         _row("cores", f"{report.cores} / {report.cores_available}", f"neurons {neurons:,}", f"synapses {synapses:,}"),
         _row("fullest core", *(f"{name} {use.used:,} / {use.limit:,}" for name, use in report.resources.items())),
     ]

@@ -136,6 +136,20 @@ RULES = (
 )
 
 
+def size(network: Network, chip: ClockedChip) -> Iterator[Violation]:
+    """There are no more neurons than the chip has, whatever they need beside; told before anything large is made."""
+    neurons, limit = sum(p.size for p in network.layers), chip.cores * chip.core.neurons.value
+    if neurons > limit:
+        largest = max(network.layers, key=lambda p: p.size)
+        yield Violation(
+            "neurons",
+            f"layer '{largest.name}'",
+            f"the network has {neurons:,} neurons, {largest.size:,} of them here; {chip.name} has {limit:,}",
+            "make it narrower, or take a larger chip (snnc targets)",
+            "core.neurons",
+        )
+
+
 def vanished(before: Network, after: Network, most: int) -> Iterator[Violation]:
     """Layers whose synapses have all become 0 in integers. most: the largest threshold."""
     for population in before.layers:

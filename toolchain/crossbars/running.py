@@ -24,6 +24,9 @@ from snnc.samples import Samples, accuracy
 from snnc.simulator.clocked import crossbar, grid
 from snnc.simulator.clocked.crossbar import Crossbar
 
+# Cycles of a step, on the mean, after which spikes that excite one another are given up: tens of thousands of events.
+LONGEST_STEP = 1 << 24
+
 
 @dataclass(frozen=True, eq=False)
 class Run:
@@ -113,7 +116,14 @@ def _on_crossbar(image: Image, spikes: np.ndarray) -> _Sample:
     chip = image.loaded
     assert isinstance(chip, Crossbar)
     sent, neurons = core.events(image.network, spikes), chip.last + 1
-    trace = crossbar.run(chip, sent.events, waits=sent.waits)
+    try:
+        trace = crossbar.run(chip, sent.events, LONGEST_STEP * len(spikes), sent.waits)
+    except InputError as error:  # in words of the network, which knows no loops of events
+        raise InputError(
+            f"spikes excite one another without end: {error.message}",
+            where=f"network '{image.network.name}'",
+            fix="they come back in the step in which they are fired: train with weaker recurrent synapses",
+        ) from None
     cycle, neuron = trace.spikes.T
     step = sent.steps[np.searchsorted(trace.resumed, cycle, side="right") - 1] if len(cycle) else cycle
     fired = np.bincount(step * neurons + neuron, minlength=len(spikes) * neurons).reshape(len(spikes), neurons)
