@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -105,6 +106,7 @@ class _Job:
     def __init__(self, prepared: Prepared, samples: Samples, rasters: list[str]) -> None:
         network, count, steps = prepared.network, len(samples), samples.steps
         self.prepared, self.samples, self.wanted = prepared, samples, rasters
+        self.kept = threading.local()
         reads = dict(zip(network.rank, prepared.tables.reads, strict=True))
         # Where each population that is read out finds its values: in the sums of membranes, or among all spikes.
         self.outputs = [
@@ -144,7 +146,7 @@ class _Job:
         """Consecutive samples, such that every worker has some and a block stays in bounds."""
         count = len(self.samples)
         each = self.samples.steps * (12 * self.prepared.placement.cores + self.columns + 4 * self.trace_columns)
-        size = max(1, min(BLOCK_SAMPLES, -(-count // workers), BLOCK_BYTES // each))
+        self.blocks_of = size = max(1, min(BLOCK_SAMPLES, -(-count // workers), BLOCK_BYTES // each))
         return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
     def simulate(self, block: slice) -> None:
@@ -154,13 +156,14 @@ class _Job:
         steps, count = self.samples.steps, block.stop - block.start
         # Copies, since the kernel is compiled for arrays that may be written to.
         spikes = np.array(self.samples.spikes[block]).reshape(count, steps, -1)
-        work = np.zeros((count, steps, 3, -(-placement.cores // LANES) * LANES), np.int32)
+        work = self._work(count)
+        core_work = np.zeros((count, 3, work.shape[3]), np.int64)
         raster = np.zeros((count, steps, self.columns), np.uint8)
         counts = self.run.spikes[block]
         read = int(np.sum([p.size for p in network.populations if p.neuron == READ_OUT], dtype=np.int64))
         sums, trace = np.zeros((count, read), np.int64), np.zeros((count, steps, self.trace_columns), np.int32)
         places = (self.raster_at, self.trace_at)
-        totals = (self.run.step_work[block], self.run.layer_active[block])
+        totals = (core_work, self.run.step_work[block], self.run.layer_active[block])
         arguments = (spikes, *tables.arrays, *placement.arrays, *places, counts, work, *totals, raster, sums, trace)
         kernels.run(*arguments)
         values = [(sums if reads else counts)[:, first : first + size] for reads, first, size in self.outputs]
@@ -171,8 +174,19 @@ class _Job:
                 record, first = (trace, self.trace_at[k]) if self.trace_at[k] >= 0 else (raster, self.raster_at[k])
                 target[...] = record[:, :, first : first + network[name].size].reshape(target.shape)
         if self.prepared.image is not None:
-            work = work[..., : placement.cores]
-            core_work = (self.run.core_synops, self.run.core_active, self.run.core_spikes)
-            for kind, total in enumerate(core_work):
-                total[block] = work[:, :, kind].sum(axis=1)
+            work, core_work = work[..., : placement.cores], core_work[..., : placement.cores]
+            for kind, total in enumerate((self.run.core_synops, self.run.core_active, self.run.core_spikes)):
+                total[block] = core_work[:, kind]
             self.run.step_ns[block] = step_ns(self.prepared.image, work[:, :, 0], work[:, :, 1], work[:, :, 2])
+
+    def _work(self, count: int) -> np.ndarray:
+        """Zeros for what each core does in each step of a block of samples: int32 (count, steps, 3, whole LANES).
+
+        One array per thread, for memory that is new to the process costs more than counting into it.
+        """
+        if not hasattr(self.kept, "work"):
+            lanes = -(-self.prepared.placement.cores // LANES) * LANES
+            self.kept.work = np.empty((self.blocks_of, self.samples.steps, 3, lanes), np.int32)
+        work: np.ndarray = self.kept.work[:count]
+        work[...] = 0
+        return work

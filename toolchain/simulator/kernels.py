@@ -17,12 +17,11 @@ from __future__ import annotations
 import numpy as np
 
 from snnc.jit import compiled
-from snnc.simulator.counting import count_spikes, follow
+from snnc.simulator.counting import count_step, follow
 from snnc.simulator.fans import FIRST, PHASE_X, PHASE_Y, PLAIN, SHIFT_X, SHIFT_Y, START, STOP
 from snnc.simulator.prefetch import prefetch
 from snnc.simulator.reference import DECAY, RANGE, UNIT
 from snnc.simulator.tables import (
-    CAUSES,
     CHANNELS,
     COLUMNS,
     CONV,
@@ -42,7 +41,6 @@ LOW = (1 << DECAY) - 1
 
 # Packed words in a line of cache.
 LINE = 16
-EFFECTS = len(CAUSES)
 
 
 @compiled
@@ -246,6 +244,7 @@ def run(
     trace_at: np.ndarray,
     counts: np.ndarray,
     work: np.ndarray,
+    core_work: np.ndarray,
     step_work: np.ndarray,
     layer_active: np.ndarray,
     raster: np.ndarray,
@@ -260,7 +259,8 @@ def run(
     :class:`snnc.simulator.axons.Axons`.
     raster_at, trace_at: int64 (populations,), first column of a population in `raster` and `trace`, or -1.
     counts: int32 (samples, neurons), spikes. work: int32 (samples, steps, 3, cores in whole LANES): synapses visited,
-    active neuron updates, spikes fired. step_work: int64 (samples, steps, columns), see
+    active neuron updates, spikes fired. core_work: int64 (samples, 3, cores in whole LANES), their sums over the steps.
+    Without an image neither holds anything. step_work: int64 (samples, steps, columns), see
     :attr:`snnc.simulator.run.Run.step_work`. layer_active: int64 (samples, populations), active neuron updates.
     raster: uint8 (samples, steps, columns). sums: int64 (samples, neurons of read-outs), of their membranes. trace:
     int32 (samples, steps, columns), membranes.
@@ -285,8 +285,7 @@ def run(
         working[:] = 0
         for step in range(steps):
             now = step % depth
-            synapses, active, emitted = work[n, step, 0], work[n, step, 1], work[n, step, 2]
-            effects = step_work[n, step]
+            active = work[n, step, 1]
             for p in range(populations):
                 low, high = first[p], first[p + 1]
                 if p == feed:
@@ -336,16 +335,22 @@ def run(
                     counts[n, low + local] += 1
                     if raster_at[p] >= 0:
                         raster[n, step, raster_at[p] + local] = 1
-                if counted:
-                    if alone[p] >= 0:
-                        emitted[alone[p]] += np.int32(number)
-                    elif p != feed:
-                        for event in here:
-                            emitted[core_at[low + event]] += np.int32(1)
-                    count_spikes(here, low, windows[p], axon_ptr, axon_core, axon_synapses, causes, synapses, effects)
             active += working
             if counted:
-                for core in range(len(working)):
-                    effects[EFFECTS] += synapses[core]
-                    effects[EFFECTS + 1] += active[core]
-                    effects[EFFECTS + 2] += emitted[core]
+                count_step(
+                    events,
+                    found,
+                    now,
+                    first,
+                    feed,
+                    alone,
+                    core_at,
+                    causes,
+                    windows,
+                    axon_ptr,
+                    axon_core,
+                    axon_synapses,
+                    work[n, step],
+                    core_work[n],
+                    step_work[n, step],
+                )
