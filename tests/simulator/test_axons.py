@@ -16,14 +16,15 @@ def visited(found: Axons, first: np.ndarray, neuron: int, cores: int) -> np.ndar
     """What one spike of a neuron adds to each core, by the kernel."""
     (p,) = np.flatnonzero((first[:-1] <= neuron) & (neuron < first[1:]))
     work = np.zeros((3, -(-cores // LANES) * LANES), np.int32)
-    core_work = np.zeros(work.shape, np.int64)
+    core_work = np.zeros((3, cores), np.int64)
     events, spikes = np.zeros((1, first[-1] + 1), np.int32), np.zeros((1, len(first) - 1), np.int64)
     events[0, first[p]], spikes[0, p] = neuron - first[p], 1
     causes, counted = np.arange(8 * first[-1], dtype=np.int32).reshape(-1, 8), np.zeros(11, np.int64)
     alone, core_at = np.full(len(first) - 1, -1), np.arange(first[-1], dtype=np.int32) % cores
     rows = (found.windows, found.ptr, found.core, found.synapses)
     count_step(events, spikes, 0, first, -1, alone, core_at, causes, *rows, work, core_work, counted)
-    np.testing.assert_array_equal(work, core_work)
+    np.testing.assert_array_equal(work[:, :cores], core_work)
+    assert not work[:, cores:].any()
     assert np.flatnonzero(work[2]).tolist() == [neuron % cores]
     assert counted.tolist() == [*causes[neuron], work[0].sum(), 0, 1]
     return work[0, :cores]

@@ -50,8 +50,8 @@ def count_step(
 ) -> None:
     """Add what the spikes of a step visit and cause to `work` and `step_work`; add `work` up over steps and over cores.
 
-    events, found: as the kernel keeps them, of which row `now` holds. work: (3, cores), step_work: (columns,), of the
-    step; core_work: (3, cores), of the sample. Others as for :func:`snnc.simulator.kernels.run`.
+    events, found: as the kernel keeps them, of which row `now` holds. work: (3, cores in whole LANES), step_work:
+    (columns,), of the step; core_work: (3, cores), of the sample. Others as for :func:`snnc.simulator.kernels.run`.
     """
     synapses, emitted = work[0], work[2]
     for p in range(len(first) - 1):
@@ -75,7 +75,7 @@ def count_step(
                     add_axons(synapses, np.uint64(axon_core[row]), axon_synapses, row)
     for kind in range(3):
         total = 0
-        for k in range(np.uint64(work.shape[1])):
+        for k in range(np.uint64(core_work.shape[1])):
             total += work[kind, k]
             core_work[kind, k] += work[kind, k]
         step_work[EFFECTS + kind] += total

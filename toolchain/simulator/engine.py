@@ -157,7 +157,7 @@ class _Job:
         # Copies, since the kernel is compiled for arrays that may be written to.
         spikes = np.array(self.samples.spikes[block]).reshape(count, steps, -1)
         work = self._work(count)
-        core_work = np.zeros((count, 3, work.shape[3]), np.int64)
+        core_work = np.zeros((count, 3, placement.cores), np.int64)
         raster = np.zeros((count, steps, self.columns), np.uint8)
         counts = self.run.spikes[block]
         read = int(np.sum([p.size for p in network.populations if p.neuron == READ_OUT], dtype=np.int64))
@@ -174,7 +174,7 @@ class _Job:
                 record, first = (trace, self.trace_at[k]) if self.trace_at[k] >= 0 else (raster, self.raster_at[k])
                 target[...] = record[:, :, first : first + network[name].size].reshape(target.shape)
         if self.prepared.image is not None:
-            work, core_work = work[..., : placement.cores], core_work[..., : placement.cores]
+            work = work[..., : placement.cores]
             for kind, total in enumerate((self.run.core_synops, self.run.core_active, self.run.core_spikes)):
                 total[block] = core_work[:, kind]
             self.run.step_ns[block] = step_ns(self.prepared.image, work[:, :, 0], work[:, :, 1], work[:, :, 2])

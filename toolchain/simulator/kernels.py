@@ -259,7 +259,7 @@ def run(
     :class:`snnc.simulator.axons.Axons`.
     raster_at, trace_at: int64 (populations,), first column of a population in `raster` and `trace`, or -1.
     counts: int32 (samples, neurons), spikes. work: int32 (samples, steps, 3, cores in whole LANES): synapses visited,
-    active neuron updates, spikes fired. core_work: int64 (samples, 3, cores in whole LANES), their sums over the steps.
+    active neuron updates, spikes fired. core_work: int64 (samples, 3, cores), their sums over the steps.
     Without an image neither holds anything. step_work: int64 (samples, steps, columns), see
     :attr:`snnc.simulator.run.Run.step_work`. layer_active: int64 (samples, populations), active neuron updates.
     raster: uint8 (samples, steps, columns). sums: int64 (samples, neurons of read-outs), of their membranes. trace:
