@@ -26,6 +26,7 @@ lint: setup
 numbers: setup
 	$(BIN)/python -m tests.experiments.digits
 	$(BIN)/python -m tests.experiments.networks
+	$(BIN)/python -m tests.experiments.lsnn_smnist
 	$(BIN)/python -m tests.instances.score --write
 
 setup: $(VENV)/ready $(SNNC_LAVA_DIR)/snnc-lava.json

@@ -36,6 +36,7 @@ import numpy as np
 from snnc.errors import InputError, UsageError
 from snnc.files import sniff
 from snnc.ops import Shape
+from snnc.recordings import coded
 from snnc.samples import Samples
 
 SENSOR = (34, 34, 2)  # N-MNIST: columns, rows, polarities
@@ -82,10 +83,7 @@ def rate(values: np.ndarray, steps: int, generator: np.random.Generator) -> np.n
     1 is subtracted. Each potential starts at a random phase in [0, 1), so that equal values do not
     spike in step; over T steps a value x gives floor(xT) or ceil(xT) spikes, xT on average.
     """
-    phase = generator.random(values.shape)
-    # The potential without resets passes a whole number at each spike.
-    passed = [np.floor(phase + values * step) for step in range(steps + 1)]
-    return np.diff(np.stack(passed, axis=1), axis=1).astype(np.uint8)
+    return coded(values, generator.random(values.shape), 0, steps)
 
 
 def latency(values: np.ndarray, steps: int, generator: np.random.Generator) -> np.ndarray:
@@ -183,10 +181,7 @@ def _digits(spec: str, *, steps: int, encoding: str, seed: int) -> Dataset:
 
 
 def _nmnist(folder: Path | None, options: dict[str, Any]) -> Dataset:
-    try:
-        import tonic
-    except ImportError:
-        raise UsageError("reading event recordings needs the package tonic", fix=TONIC_CURE) from None
+    tonic = _tonic()
     folder = folder.expanduser().resolve() if folder else None
     files, labels, official = _recordings(tonic, folder)
     generator = np.random.default_rng(options["seed"])
@@ -258,3 +253,36 @@ def _frames(tonic: Any, path: Path, options: Mapping[str, Any]) -> np.ndarray:
         to_frame = tonic.transforms.ToFrame(SENSOR, n_time_bins=steps)
     frames = to_frame(events)[:steps] > 0
     return np.pad(frames, ((0, steps - len(frames)), (0, 0), (0, 0), (0, 0))).astype(np.uint8)
+
+
+# What tonic's readers raise on files that are damaged or of another kind.
+_DAMAGE = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError)
+
+
+def camera(path: Path) -> np.ndarray:
+    """Events of a ``.bin`` or ``.aedat4`` file, which tonic reads: a structured array of x, y, t in microseconds, p.
+
+    UsageError where a package is missing, InputError where the file is damaged.
+    """
+    tonic = _tonic()
+    sniff(path)
+    if path.suffix == ".bin":
+        if path.stat().st_size % EVENT_BYTES:
+            raise InputError(f"this is not an N-MNIST recording: events take {EVENT_BYTES} bytes each", where=str(path))
+        events: np.ndarray = tonic.io.read_mnist_file(str(path), dtype=tonic.datasets.NMNIST.dtype)
+        return events
+    try:
+        found: np.ndarray = tonic.io.read_aedat4(str(path))
+    except ImportError:
+        raise UsageError("reading .aedat4 needs the package aedat", where=str(path), fix="pip install aedat") from None
+    except _DAMAGE as error:
+        raise InputError(f"this is not a readable .aedat4: {error}", where=str(path)) from None
+    return found
+
+
+def _tonic() -> Any:
+    try:
+        import tonic
+    except ImportError:
+        raise UsageError("reading event recordings needs the package tonic", fix=TONIC_CURE) from None
+    return tonic

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from snnc import target as targets
 from snnc.image import Image, Mapping
-from snnc.network import Network, Population, Projection
+from snnc.network import NEURONS, Network, Population, Projection
 from snnc.ops import Conv2d, Linear, Op, Shape, canonical
 
 
@@ -18,6 +18,13 @@ def population(name: str, shape: Shape, **params: Any) -> Population:
     values = {"u_decay": 4096, "v_decay": 0, "threshold": 100, "bias": 0} | params
     full = {k: np.broadcast_to(np.asarray(v, np.int32), shape).copy() for k, v in values.items()}
     return Population(name, shape, "cuba_fixed", full)
+
+
+def adaptive(name: str, shape: Shape, **params: Any) -> Population:
+    """Neurons with a second compartment."""
+    values = {"u_decay": 4096, "v_decay": 0, "w_decay": 0, "threshold": 100, "bias": 0, "w_jump": 10} | params
+    full = {k: np.broadcast_to(np.asarray(v, np.int32), shape).copy() for k, v in values.items()}
+    return Population(name, shape, "alif_fixed", full)
 
 
 def read_out(name: str, shape: Shape, **params: Any) -> Population:
@@ -72,12 +79,14 @@ def networks(draw: st.DrawFn) -> Network:
         projections.append(Projection(f"extra{k}", pre.name, post.name, (op,), draw(st.sampled_from([0, 0, 2]))))
     names = [p.name for p in populations]
     outputs = draw(st.sampled_from([(names[-1],), tuple(names[1:]), (names[1], names[0])]))
+    values = [p.name for p in populations if p.neuron == "graded_fixed"]  # of which there is no count
+    outputs = tuple(n for n in outputs if n not in values) or ("in",)
     return Network(tuple(populations), tuple(projections), outputs, 1e-3)
 
 
 def _read_out(population: Population) -> Population:
     """The same without threshold: its membranes are read."""
-    params = {name: value for name, value in population.params.items() if name != "threshold"}
+    params = {name: population.params[name] for name in NEURONS["cuba_li_fixed"]}
     return Population(population.name, population.shape, "cuba_li_fixed", params)
 
 
@@ -112,7 +121,7 @@ def _random_population(draw: st.DrawFn, rng: np.random.Generator, name: str, sha
     decay = st.sampled_from([0, 1, 300, 4095, 4096])
     threshold = draw(st.sampled_from([0, limit, 10 * limit, (1 << 17) - 1]))
     bias = draw(st.sampled_from([0, limit // 3, 4095, 1 << 25]))
-    return population(
+    plain = population(
         name,
         shape,
         u_decay=rng.integers(0, 4097, shape) if draw(st.booleans()) else draw(decay),
@@ -120,6 +129,17 @@ def _random_population(draw: st.DrawFn, rng: np.random.Generator, name: str, sha
         threshold=rng.integers(0, threshold + 1, shape),
         bias=rng.integers(-bias, bias + 1, shape),
     )
+    kind = draw(st.integers(0, 7))
+    if kind < 4:
+        return plain
+    if kind == 4:
+        return Population(name, shape, "graded_fixed", plain.params)
+    if kind == 5:
+        rest = rng.integers(0, draw(st.sampled_from([1, 3, 63])) + 1, shape).astype(np.int32)
+        return Population(name, shape, "cuba_fixed", {**plain.params, "refractory": rest})
+    jump = rng.integers(0, draw(st.sampled_from([1, limit, 1 << 17])) + 1, shape)
+    second = {"w_decay": rng.integers(0, 4097, shape), "w_jump": np.minimum(jump, (1 << 17) - 1)}
+    return adaptive(name, shape, **plain.params, **second)
 
 
 @st.composite

@@ -21,21 +21,23 @@ FOLDERS = {"toolchain": "snnc", "targets": "snnc.targets", "models": "snnc.model
 
 # Data flows from the first row to the last; a module imports from its own row (its package) or from rows above.
 RANKS = [
-    {"snnc.errors", "snnc.version", "snnc.layout"},
-    {"snnc.files", "snnc.ops", "snnc.processors", "snnc.jit"},
+    {"snnc.errors", "snnc.version", "snnc.layout", "snnc.quantities"},
+    {"snnc.files", "snnc.ops", "snnc.processors", "snnc.jit", "snnc.costs"},
     {"snnc.network", "snnc.samples", "snnc.target", "snnc.compare"},
-    {"snnc.euler", "snnc.resources", "snnc.traffic"},
-    {"snnc.rules", "snnc.image", "snnc.models", "snnc.quantization.grid"},
+    {"snnc.euler", "snnc.resources", "snnc.traffic", "snnc.recordings", "snnc.families"},
+    {"snnc.rules", "snnc.models", "snnc.quantization.grid"},
+    {"snnc.image", "snnc.cameras"},
     {"snnc.simulator", "snnc.mapping"},
     {"snnc.tickets"},
     {"snnc.targets", "snnc.compilation", "snnc.frontends", "snnc.quantization"},
     {"snnc.placement"},
     {"snnc.passes", "snnc.dump"},
+    {"snnc.crossbars"},
     {"snnc.pipeline", "snnc.report", "snnc.datasets", "snnc.verification"},
     {"snnc.cures"},
     {"snnc"},
     {"snnc.workflow"},
-    {"snnc.demo", "snnc.console"},
+    {"snnc.demo", "snnc.console", "snnc.clockwork"},
     {"snnc.cli"},
     {"snnc.__main__"},
 ]
@@ -48,7 +50,7 @@ PLACES = {
     "numba": {"snnc.jit", "snnc.simulator.lanes", "snnc.simulator.prefetch"},
     "mtkahypar": {"snnc.mapping.hypergraph"},
     "nir": {"snnc.frontends"},
-    "h5py": {"snnc.frontends", "snnc.targets.lava"},
+    "h5py": {"snnc.frontends", "snnc.targets.lava", "snnc.simulator.trace_file"},
     "cyclopts": {"snnc.cli"},
     "rich": {"snnc.console"},
 }

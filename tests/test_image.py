@@ -6,7 +6,9 @@ import json
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from float_networks import conv, mlp
@@ -65,9 +67,65 @@ def test_a_changed_target_is_noticed(saved: Path) -> None:
         Image.load(saved)
 
 
+def broken(image: Image, field: str) -> Image:
+    """The image with one limit of its target broken, checksums and all right."""
+    network, target = image.network, image.target
+    if field in ("weights", "delay"):
+        first = network.projections[0]
+        if field == "delay":
+            other = replace(first, delay=target.synapse.delay_limit.value + 1)
+        else:
+            op = replace(first.op, weight=np.where(first.op.weight != 0, 4097, 0).astype(np.int16))
+            other = replace(first, ops=(op,))
+        return replace(image, network=replace(network, projections=(other, *network.projections[1:])))
+    layer = network.populations[1]
+    # Out of range by one, and by far.
+    values = {
+        "u_decay": 4097,
+        "v_decay": -1,
+        "threshold": 2**target.neuron.threshold_bits.value,
+        "bias": -(2**target.neuron.bias_bits.value),
+    }
+    params = dict(layer.params) | {field: np.full(layer.shape, values[field], np.int32)}
+    layers = (network.populations[0], replace(layer, params=params), *network.populations[2:])
+    return replace(image, network=replace(network, populations=layers))
+
+
+@pytest.mark.parametrize("field", ["weights", "delay", "u_decay", "v_decay", "threshold", "bias"])
+def test_values_that_the_chip_cannot_hold_are_refused(image: Image, tmp_path: Path, field: str) -> None:
+    broken(image, field).save(tmp_path / "edited.snnc")
+    with pytest.raises(InputError, match="changed by hand") as caught:
+        Image.load(tmp_path / "edited.snnc")
+    assert "edited.snnc: " in caught.value.where
+    assert ("projection" if field in ("weights", "delay") else "layer 'conv1'") in caught.value.where
+    assert caught.value.fix == "compile the network again"
+
+
+@pytest.mark.parametrize("limit", ["neurons", "in_axons", "out_axons", "synapse_bits", "neuron_groups"])
+def test_a_core_that_holds_too_much_is_refused(image: Image, tmp_path: Path, limit: str) -> None:
+    """The target is the one of the image, so a smaller one stands for a mapping that was edited."""
+    used = getattr(image.usage, limit)
+    for least, fine in ((used.max(), True), (used.max() - 1, False)):
+        count = replace_value(getattr(image.target.core, limit), int(least))
+        core = msgspec.structs.replace(image.target.core, **{limit: count})
+        replace(image, target=msgspec.structs.replace(image.target, core=core)).save(tmp_path / "edited.snnc")
+        again = Image.load(tmp_path / "edited.snnc")
+        if fine:
+            again.check()
+        else:
+            with pytest.raises(InputError, match=f"allows {least:,}") as caught:
+                again.check()
+            assert f"core {used.argmax()}" in caught.value.where
+            assert f"core.{limit}" in caught.value.message
+
+
+def replace_value(count: Any, value: int) -> Any:
+    return msgspec.structs.replace(count, value=value)
+
+
 def test_a_newer_image_says_so(saved: Path) -> None:
-    rewrite(saved, "manifest.json", lambda data: data.replace(b'"version": 2', b'"version": 3'))
-    with pytest.raises(InputError, match="format version 3"):
+    rewrite(saved, "manifest.json", lambda data: data.replace(b'"version": 3', b'"version": 4'))
+    with pytest.raises(InputError, match="format version 4"):
         Image.load(saved)
 
 

@@ -17,7 +17,7 @@ from snnc.samples import Samples
 TEXT = (resources.files("snnc.targets") / "loihi.toml").read_text()
 
 
-@pytest.mark.parametrize("name", snnc.chips())
+@pytest.mark.parametrize("name", target.names())
 def test_every_number_has_a_listed_source_and_survives_json(name: str) -> None:
     chip = target.load(name)
     numbers = dict(chip.numbers())
@@ -34,11 +34,13 @@ def test_loihi_is_davies_2018() -> None:
     assert chip.core.synapse_bits.value == 16384 * 64
     assert (chip.energy.synop_pj.value, chip.energy.neuron_active_pj.value) == (23.6, 81.0)
     assert chip.energy.static_mw is None
-    assert {name for name, n in chip.numbers() if n.kind != "published"} == {
+    assert chip.default == "davies2018"
+    ours = [(name, n) for name, n in chip.numbers() if not name.startswith("boyle2025")]
+    assert {name for name, n in ours if n.kind != "published"} == {
         "board.columns",
-        "energy.crossing_pj",
-        "timing.crossing_ns",
-        "timing.barrier_doubling_ns",
+        "davies2018.energy.crossing_pj",
+        "davies2018.timing.crossing_ns",
+        "davies2018.timing.barrier_doubling_ns",
     }
     assert chip.chips == 32
     assert chip.grid.cores == 4096
@@ -85,6 +87,17 @@ def test_a_mesh_may_multicast(tmp_path: Path) -> None:
     assert target.load(str(tmp_path / "mine.toml")).grid.multicast
 
 
+def test_another_set_of_constants_is_chosen_by_name() -> None:
+    chip = target.load("loihi")
+    other = chip.using("boyle2025")
+    assert (other.energy.synop_pj.value, other.timing.barrier.at(1)) == (33.6, 600)
+    assert other.using(None) == other
+    assert other.using("davies2018") == chip
+    with pytest.raises(UsageError, match="no constants 'davis'") as caught:
+        chip.using("davis")
+    assert caught.value.fix == "known: davies2018, boyle2025"
+
+
 def test_what_is_not_published_of_loihi2_is_marked() -> None:
     chip = target.load("loihi2")
     assert chip.energy.synop_pj.kind == "assumed"
@@ -97,7 +110,10 @@ def test_what_is_not_published_of_loihi2_is_marked() -> None:
         (("neurons = { value = 1024,", 'neurons = { value = "many",'), r"Expected `int`.*core.neurons"),
         (("neurons = {", "neurones = {"), "neurones"),
         (('source = "davies2018" }\nin_axons', 'source = "hearsay" }\nin_axons'), "core.neurons cites 'hearsay'"),
-        (("schema = 1", "schema = 2"), "schema"),
+        (("schema = 2", "schema = 3"), "schema"),
+        (('default = "davies2018"', 'default = "davies"'), "davies.*not in .costs."),
+        (("tiles = [1, 32]", "tiles = [32, 1]"), "davies2018.timing.barrier.tiles must ascend"),
+        (("tiles = [1, 32]", "tiles = [1, 2, 32]"), "as many tiles as ns"),
         (("[core]", "[core"), "bad target description"),
     ],
 )

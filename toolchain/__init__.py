@@ -12,9 +12,9 @@ The verbs of the command line as functions; everything heavy is imported on firs
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from snnc.errors import UsageError
 from snnc.version import VERSION
@@ -24,13 +24,15 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from snnc.compare import Comparison
+    from snnc.crossbars.image import Image as ClockedImage
+    from snnc.crossbars.running import Run as ClockedRun
+    from snnc.families import Chip
     from snnc.image import Image
     from snnc.network import Network
     from snnc.quantization.grid import Tune
-    from snnc.samples import Samples
+    from snnc.samples import Recording, Samples
     from snnc.simulator.energy import Estimate
     from snnc.simulator.run import Run
-    from snnc.target import Target
 
 __all__ = ["chips", "compile", "data", "estimate", "load", "open_image", "simulate", "verify"]
 __version__ = VERSION
@@ -70,42 +72,84 @@ def load(
 
 def compile(
     network: Network,
-    target: str | Target = "loihi",
+    target: str | Chip = "loihi",
     *,
     data: Samples | None = None,
     tune: Tune | None = None,
     dump: str | Path | None = None,
     **options: Any,
-) -> Image:
-    """Compile a network for a chip.
+) -> Any:
+    """Compile a network for a chip: an Image (:mod:`snnc.image`), of a chip with a clock :mod:`snnc.crossbars.image`'s.
 
-    target: a name of :func:`chips`, a ``.toml`` file or a Target. data: calibration samples for spike
-    rates and the accuracy check. tune: trains the integers on (:func:`snnc.tickets.tuner`). dump: a folder
+    target: a name of :func:`chips`, a ``.toml`` file or a chip (:data:`snnc.families.Chip`). data: calibration samples
+    for spike rates and the accuracy check. tune: trains the integers on (:func:`snnc.tickets.tuner`). dump: a folder
     for the state after each pass. options: by the names of :class:`snnc.compilation.Options`, such as bits, seed,
     max_drop, approximate, map, optimize, cores, chips, balance. Raises DoesNotFit, VerificationError, InputError,
     UsageError.
     """
-    from snnc import pipeline
-    from snnc import target as descriptions
+    from snnc import families, pipeline
     from snnc.compilation import Options
+    from snnc.target import Target
 
-    chip = descriptions.load(target) if isinstance(target, str) else target
+    chip = families.load(target) if isinstance(target, str) else target
+    if not isinstance(chip, Target):
+        from snnc.crossbars.compiler import compile
+
+        if tune is not None or dump is not None:
+            raise UsageError(f"tune and dump are for chips of a mesh, and {chip.name} is none")
+        return compile(network, chip, samples=data, options=Options(**options))
     folder = None if dump is None else Path(dump)
     return pipeline.compile(network, chip, samples=data, options=Options(**options), tune=tune, dump=folder).image
 
 
-def open_image(path: str | Path) -> Image:
-    """Read an ``image.snnc``. Raises InputError."""
-    from snnc.image import Image
+def open_image(path: str | Path) -> Any:
+    """Read an ``image.snnc``; the result is as that of :func:`compile`. Raises InputError."""
+    from snnc.image import Image, is_clocked
 
+    if is_clocked(Path(path)):
+        from snnc.crossbars.image import Image as ClockedImage
+
+        return ClockedImage.load(Path(path))
     return Image.load(Path(path))
 
 
-def simulate(image: Image, data: Samples, *, threads: int | None = None) -> Run:
-    """Run samples through an image, exact in every spike, on all cores of this machine (or `threads`)."""
+@overload
+def simulate(
+    image: Image,
+    data: Recording,
+    *,
+    threads: int | None = None,
+    traces: Collection[tuple[str, str]] = (),
+    warmup: int = 0,
+    stream: bool = False,
+) -> Run: ...
+@overload
+def simulate(image: ClockedImage, data: Samples, *, threads: int | None = None) -> ClockedRun: ...
+def simulate(
+    image: Image | ClockedImage,
+    data: Recording,
+    *,
+    threads: int | None = None,
+    traces: Collection[tuple[str, str]] = (),
+    warmup: int = 0,
+    stream: bool = False,
+) -> Run | ClockedRun:
+    """Run samples through an image, exact in every spike, on all cores of this machine (or `threads`).
+
+    Of a chip with a clock, exact in every cycle; the other options are not for these.
+    traces: (kind, layer) such as ("v", "fc1"), which `run.traces` then holds; kind: "spikes", "u" or "v". warmup: steps
+    at the beginning of each sample that are run and not counted. stream: keep nothing per step (for long recordings).
+    """
+    from snnc.image import Image
+
+    if not isinstance(image, Image):
+        from snnc.crossbars.running import run
+        from snnc.recordings import whole
+
+        return run(image, whole(data), threads=threads)
     from snnc.simulator import simulate
 
-    return simulate(image, data, threads=threads)
+    return simulate(image, data, threads=threads, traces=traces, warmup=warmup, stream=stream)
 
 
 def estimate(image: Image, run: Run) -> Estimate:
@@ -125,18 +169,30 @@ def verify(image: Image, data: Samples, *, on: str = "reference") -> Comparison:
     return verification.verify(image, data, on=on)
 
 
-def data(spec: str | Path, split: str = "test") -> Samples:
-    """Spike data to compile with or to run: an ``.npz``, or a split of a data set of snnc.models.data.
+def data(
+    spec: str | Path,
+    split: str = "test",
+    *,
+    network: Network | None = None,
+    dt: float | None = None,
+    **excerpt: int,
+) -> Samples:
+    """Data to compile with or to run: a file, or a split of a data set of snnc.models.data (docs/simulator.md).
 
-    split: "train", "validation" or "test". Raises UsageError, InputError.
+    split: "train", "validation", "test" or "all". network: that it is for, where a file does not say; dt: seconds per
+    step of events, instead of the network's. excerpt: samples, steps, bins, seed, see
+    :class:`snnc.datasets.Excerpt`. All of it is in memory; :func:`snnc.datasets.recording` leaves long recordings where
+    they are. Raises UsageError, InputError.
     """
     from snnc import datasets
+    from snnc.recordings import whole
 
-    return datasets.samples(str(spec), split)
+    feed = None if network is None else datasets.Feed.of(network, dt)
+    return whole(datasets.recording(str(spec), datasets.Excerpt(split, **excerpt), feed))
 
 
 def chips() -> list[str]:
     """Names of the chips that can be compiled for."""
-    from snnc import target
+    from snnc import families
 
-    return target.names()
+    return families.names()

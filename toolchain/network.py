@@ -52,14 +52,27 @@ NEURONS: dict[str, tuple[str, ...]] = {
     "cuba_fixed": ("u_decay", "v_decay", "threshold", "bias"),
     # The same without threshold: it never spikes, and its membrane is read out.
     "cuba_li_fixed": ("u_decay", "v_decay", "bias"),
+    # The first one joined by a second compartment, which its spikes push down: a neuron that adapts.
+    "alif_fixed": ("u_decay", "v_decay", "w_decay", "threshold", "bias", "w_jump"),
+    # The first one whose spikes carry a value, its membrane.
+    "graded_fixed": ("u_decay", "v_decay", "threshold", "bias"),
+    # Leak by an amount, towards zero, per step; equations in snnc.crossbars.steps, of integers and of floats.
+    "linear_fixed": ("leak", "bias", "threshold"),
 }
+OPTIONAL: dict[str, tuple[str, ...]] = dict.fromkeys(("cuba_fixed", "alif_fixed", "graded_fixed"), ("refractory",))
+"""Parameters that a population of a model may have; steps for which a neuron rests after a spike."""
+
 ANALOGUE = ("sum", "i", "li", "cuba_li")
 """Float models that pass on real values instead of spikes."""
 
-INTEGER = ("cuba_fixed", "cuba_li_fixed")
-"""Integer models; the second is the read-out of the first."""
+INTEGER = ("cuba_fixed", "cuba_li_fixed", "alif_fixed", "graded_fixed")
+"""Integer models; the second is the read-out of the first, the third adapts, the fourth sends values."""
 
 READ_OUT = "cuba_li_fixed"
+
+ADAPTIVE = "alif_fixed"
+
+GRADED = "graded_fixed"
 
 SPIKING = ("if", "lif", "cuba_lif")
 """Float models with a membrane that spikes."""
@@ -144,6 +157,11 @@ class Population:
     @property
     def size(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def compartments(self) -> int:
+        """What one of its neurons takes of a core, in the units in which cores hold neurons and update them."""
+        return 2 if self.neuron == ADAPTIVE else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -326,6 +344,8 @@ def _check(network: Network) -> None:
     for name in network.outputs:
         if name not in network.rank:
             raise InputError(f"there is no population '{name}' to read out")
+        if network[name].neuron == GRADED:
+            raise InputError(f"'{name}' sends values, of which there is no count", fix="read out neurons behind it")
 
 
 def _check_population(population: Population) -> None:
@@ -334,7 +354,7 @@ def _check_population(population: Population) -> None:
         raise InputError(f"unknown neuron '{population.neuron}'", where=where)
     if population.size < 1 or any(s < 1 for s in population.shape):
         raise InputError(f"the shape {population.shape} holds no neurons", where=where)
-    if set(population.params) != set(NEURONS[population.neuron]):
+    if set(population.params) - set(OPTIONAL.get(population.neuron, ())) != set(NEURONS[population.neuron]):
         raise InputError(
             f"a {population.neuron} neuron takes {', '.join(NEURONS[population.neuron]) or 'no parameters'}; "
             f"got {', '.join(population.params) or 'none'}",

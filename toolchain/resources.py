@@ -34,11 +34,13 @@ FORMATS = ("dense", "sparse", "bitmap", "kernel")
 class Usage:
     """Use of each core, int64 (cores,), and of each axon.
 
+    neurons: compartments, of which an adaptive neuron takes two.
     neuron_groups: distinct sets of neuron parameters (biases are per neuron and do not count).
     formats: projection name -> int8 (cores,), index into FORMATS, -1 where it has no synapse.
     synapse_bits_of: projection name -> int64 (cores,).
-    stored: CSR (neurons, cores), stored synapses that one spike of the neuron visits in the core.
-    effective: the same without the zeros that a dense format stores.
+    visits_of: projection name -> CSR (cores, pre), stored synapses that one spike of a source visits in the core;
+    existing_of: the same without the zeros that a dense format stores.
+    stored, effective: CSR (neurons, cores), the same of all projections together.
     """
 
     neurons: np.ndarray
@@ -48,6 +50,8 @@ class Usage:
     neuron_groups: np.ndarray
     formats: MappingType[str, np.ndarray]
     synapse_bits_of: MappingType[str, np.ndarray]
+    visits_of: MappingType[str, sparse.csr_array]
+    existing_of: MappingType[str, sparse.csr_array]
     stored: sparse.csr_array
     effective: sparse.csr_array
 
@@ -186,13 +190,21 @@ def is_input(network: Network) -> np.ndarray:
     return np.concatenate([np.full(p.size, p.neuron == "input") for p in network.populations])
 
 
+def compartments(network: Network) -> np.ndarray:
+    """Compartments of each neuron, int64 (neurons,)."""
+    return np.repeat([p.compartments for p in network.populations], [p.size for p in network.populations])
+
+
 def usage(network: Network, core_of: np.ndarray, target: Target) -> Usage:
     """Resources of every core under the partition `core_of` (int32 (neurons,), inputs -1)."""
     cores = int(core_of.max()) + 1
     offsets = network.offsets
-    neurons = np.bincount(core_of[core_of >= 0], minlength=cores)
+    inside = core_of >= 0
+    neurons = np.bincount(core_of[inside], weights=compartments(network)[inside], minlength=cores).astype(np.int64)
     bits_of: dict[str, np.ndarray] = {}
     formats: dict[str, np.ndarray] = {}
+    visits_of: dict[str, sparse.csr_array] = {}
+    existing_of: dict[str, sparse.csr_array] = {}
     stored, effective = [], []
     for projection in network.projections:
         pre, post = network[projection.pre], network[projection.post]
@@ -218,26 +230,30 @@ def usage(network: Network, core_of: np.ndarray, target: Target) -> Usage:
             if FORMATS[chosen[core]] == "dense":
                 visited.data[span] = width[core]
         bits_of[projection.name], formats[projection.name] = size, chosen
-        stored.append(_rows_at(visited, offsets[pre.name], network.size))
-        effective.append(_rows_at(counts, offsets[pre.name], network.size))
+        visits_of[projection.name], existing_of[projection.name] = visited, counts
+        stored.append(rows_at(visited, offsets[pre.name], network.size))
+        effective.append(rows_at(counts, offsets[pre.name], network.size))
     empty = sparse.csr_array((network.size, cores), dtype=np.int64)
     all_stored = sum(stored, empty).tocsr()
+    all_stored.sort_indices()
     leaving = np.repeat(core_of, np.diff(all_stored.indptr))
     groups = np.unique(np.stack([core_of, parameter_groups(network)], 1)[core_of >= 0], axis=0)
     return Usage(
-        neurons=neurons.astype(np.int64),
+        neurons=neurons,
         in_axons=np.bincount(all_stored.indices, minlength=cores).astype(np.int64),
         out_axons=np.bincount(leaving[leaving >= 0], minlength=cores).astype(np.int64),
         synapse_bits=sum(bits_of.values(), np.zeros(cores, np.int64)),
         neuron_groups=np.bincount(groups[:, 0], minlength=cores).astype(np.int64),
         formats=formats,
         synapse_bits_of=bits_of,
+        visits_of=visits_of,
+        existing_of=existing_of,
         stored=all_stored,
         effective=sum(effective, empty).tocsr(),
     )
 
 
-def _rows_at(counts: sparse.csr_array, offset: int, size: int) -> sparse.csr_array:
+def rows_at(counts: sparse.csr_array, offset: int, size: int) -> sparse.csr_array:
     """The transpose of (cores, pre) as rows offset.. of a (size, cores) matrix."""
     rows = counts.T.tocsr()
     rows.sort_indices()

@@ -15,9 +15,10 @@ import numpy as np
 from scipy import sparse
 
 from snnc.errors import Violation
-from snnc.network import ANALOGUE, INTEGER, READ_OUT, SPIKING, Network, Population, Projection
+from snnc.network import ADAPTIVE, ANALOGUE, GRADED, INTEGER, READ_OUT, SPIKING, Network, Population, Projection
+from snnc.quantities import Count
 from snnc.resources import Usage
-from snnc.target import Count, Target
+from snnc.target import Target
 
 APPROXIMATE = "or take the nearest, and see how far it drifts: --approximate"
 
@@ -76,6 +77,10 @@ def neuron_model(network: Network, target: Target) -> Iterator[Violation]:
         yield Violation("neuron", f"network '{network.name}'", "it has no neurons", "join input and output by neurons")
     for population in network.layers:
         if population.neuron in (*SPIKING, target.neuron.model) or _read_out(network, population, target):
+            continue
+        if (population.neuron == ADAPTIVE and target.neuron.joins) or (
+            population.neuron == GRADED and target.neuron.graded
+        ):
             continue
         what, fix = _NO_CHIP_HAS.get(population.neuron, ("is of another chip", f"use one of {', '.join(SPIKING)}"))
         yield Violation(
@@ -170,13 +175,22 @@ def order_of_updates(network: Network, target: Target) -> Iterator[Violation]:
             )
 
 
+_SCALE = "scale weights, thresholds and biases of the layer down together"
+
+
 def integers(network: Network, target: Target) -> Iterator[Violation]:
     """Integer weights and registers, where a network brings its own, fit the widths of the chip."""
     for population in network.layers:
         if population.neuron not in INTEGER:
             continue
+        decays = 2**target.neuron.decay_bits.value
         for name, low, high, field in (
+            ("u_decay", 0, decays, "decay_bits"),
+            ("v_decay", 0, decays, "decay_bits"),
+            ("w_decay", 0, decays, "decay_bits"),
             ("threshold", 0, 2**target.neuron.threshold_bits.value - 1, "threshold_bits"),
+            ("refractory", 0, _value(target.neuron.refractory_limit), "refractory_limit"),
+            ("w_jump", 0, 2**target.neuron.threshold_bits.value - 1, "threshold_bits"),
             (
                 "bias",
                 -(2 ** (target.neuron.bias_bits.value - 1)),
@@ -190,29 +204,37 @@ def integers(network: Network, target: Target) -> Iterator[Violation]:
                     name,
                     f"layer '{population.name}'",
                     f"{name} spans {value.min():,} .. {value.max():,}; {target.name} holds {low:,} .. {high:,}",
-                    "scale weights, thresholds and biases of the layer down together",
+                    "use decays in units of the chip" if field == "decay_bits" else _SCALE,
                     f"neuron.{field}",
                 )
         for projection in network.into(population.name):
             yield from _integer_weights(projection, target)
 
 
+def _value(limit: Count | None) -> int:
+    return 0 if limit is None else limit.value
+
+
 def _integer_weights(projection: Projection, target: Target) -> Iterator[Violation]:
     weight = projection.op.weight
-    values = np.abs(np.asarray(weight.data if sparse.issparse(weight) else weight, np.int64)).ravel()
+    signs = np.asarray(weight.data if sparse.issparse(weight) else weight, np.int64).ravel()
+    values = np.abs(signs)
     largest, common = int(values.max(initial=0)), int(np.bitwise_or.reduce(values, initial=0))
     if not largest:
         return
-    # The mantissa has a sign and what is left without the zeros that all weights end in.
-    mantissa = (largest // (common & -common)).bit_length() + 1
-    allowed = max(target.synapse.weight_bits.value)
-    if mantissa > allowed or largest > target.synapse.weight_limit.value:
+    # The mantissa is what is left without the zeros that all weights end in, and a sign, unless all have the same.
+    signed = bool(np.any(signs > 0) and np.any(signs < 0))
+    mantissa = (largest // (common & -common)).bit_length() + signed
+    synapse = target.synapse
+    allowed = max(synapse.weight_bits.value)
+    limit = (synapse.weight_limit.value | (not signed)) << synapse.exponent_limit.value
+    if mantissa > allowed or largest > limit:
         yield Violation(
             "weights",
             f"projection '{projection.name}'",
-            f"its weights reach {largest} and need {mantissa} bits with sign; {target.name} holds {allowed} bits up to "
-            f"{target.synapse.weight_limit.value}",
-            "make large weights multiples of a power of two, or scale the layer down",
+            f"its weights reach {largest} and need {mantissa} bits{' with sign' * signed}; {target.name} holds "
+            f"{allowed} bits up to {limit}",
+            "make large weights multiples of a power of two, split positive and negative ones, or scale the layer down",
             "synapse.weight_bits",
         )
 
@@ -352,6 +374,15 @@ CAPACITY_RULES = (
 def check_operations(network: Network, target: Target) -> list[Violation]:
     """Every breach of an operation rule by a lowered network."""
     return [v for rule in OPERATION_RULES for v in rule.check(network, target)]
+
+
+# Those that hold of integer networks on the chip, too; a quantised layer may be empty, for instance.
+_WIDTHS = ("neuron", "integers", "delay")
+
+
+def check_widths(network: Network, target: Target) -> list[Violation]:
+    """Every weight, register, delay and neuron of an integer network that the target cannot hold."""
+    return [v for rule in OPERATION_RULES if rule.name in _WIDTHS for v in rule.check(network, target)]
 
 
 def check_capacity(

@@ -11,12 +11,72 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from snnc.errors import InputError
 from snnc.files import sniff
 from snnc.ops import Shape
+
+
+class Recording(Protocol):
+    """What can be run: a batch of recordings of equal length, piece by piece.
+
+    :class:`Samples` holds all of it; others make each piece when it is asked for (:mod:`snnc.recordings`).
+    labels: int64 (samples,), or None. name: shown to the user.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def labels(self) -> np.ndarray | None: ...
+
+    def __len__(self) -> int: ...
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def shape(self) -> Shape:
+        """Of one step of one sample."""
+
+    @property
+    def kind(self) -> np.dtype:
+        """Type of the pieces: uint8 for zeros and ones, int32 for whole numbers, float64 for other values."""
+
+    def piece(self, samples: slice, first: int, stop: int) -> np.ndarray:
+        """Steps `first` to `stop` of some samples, (samples, stop - first, *shape).
+
+        Of each sample every step is asked for once, in order; InputError where it is not what was promised.
+        """
+
+    def first(self, count: int | None) -> Recording:
+        """The first `count` samples (all, if None or more than there are)."""
+
+    def cut(self, steps: int) -> Recording:
+        """The first `steps` steps of each sample, of which it has as many."""
+
+
+def require_integers(recording: Recording) -> None:
+    """Raise InputError unless all values are whole numbers."""
+    if recording.kind == np.float64:
+        raise InputError(
+            "an integer network takes spikes or whole numbers, the data holds others",
+            where=recording.name,
+            fix="threshold or round the data first",
+        )
+
+
+def expect(recording: Recording, shape: Shape) -> None:
+    """Raise InputError unless the recording feeds an input population of `shape`."""
+    if recording.shape != shape:
+        raise InputError(
+            f"the data has shape {recording.shape} per step, the network's input {shape}",
+            where=recording.name,
+            fix=f"give spikes of shape (samples, steps, {', '.join(map(str, shape))})",
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +97,7 @@ class Samples:
             raise InputError(
                 f"spikes must be (samples, steps, *shape) and not empty, got {self.spikes.shape}", where=self.name
             )
-        object.__setattr__(self, "spikes", _tightest(self.spikes, self.name))
+        object.__setattr__(self, "spikes", tightest(self.spikes, self.name))
         if self.labels is not None:
             labels = np.asarray(self.labels)
             if labels.shape != (len(self.spikes),) or labels.dtype.kind not in "ui":
@@ -57,10 +117,21 @@ class Samples:
     def shape(self) -> Shape:
         return tuple(int(n) for n in self.spikes.shape[2:])
 
+    @property
+    def kind(self) -> np.dtype:
+        return self.spikes.dtype
+
+    def piece(self, samples: slice, first: int, stop: int) -> np.ndarray:
+        return self.spikes[samples, first:stop]
+
     def first(self, count: int | None) -> Samples:
         """The first `count` samples (all, if None or more than there are)."""
         labels = None if self.labels is None else self.labels[:count]
         return replace(self, spikes=self.spikes[:count], labels=labels)
+
+    def cut(self, steps: int) -> Samples:
+        """The first `steps` steps of each sample."""
+        return replace(self, spikes=self.spikes[:, :steps])
 
     def require_spikes(self) -> None:
         """Raise InputError unless all values are zeros and ones."""
@@ -69,24 +140,14 @@ class Samples:
 
     def require_integers(self) -> None:
         """Raise InputError unless all values are whole numbers."""
-        if self.spikes.dtype == np.float64:
-            raise InputError(
-                "an integer network takes spikes or whole numbers, the data holds others",
-                where=self.name,
-                fix="threshold or round the data first",
-            )
+        require_integers(self)
 
     def expect(self, shape: Shape) -> None:
         """Raise InputError unless the samples feed an input population of `shape`."""
-        if self.shape != shape:
-            raise InputError(
-                f"the data has shape {self.shape} per step, the network's input {shape}",
-                where=self.name,
-                fix=f"give spikes of shape (samples, steps, {', '.join(map(str, shape))})",
-            )
+        expect(self, shape)
 
 
-def _tightest(values: np.ndarray, name: str) -> np.ndarray:
+def tightest(values: np.ndarray, name: str) -> np.ndarray:
     """The values in the smallest of the three types that holds them; InputError where they are no numbers."""
     if values.dtype.kind not in "buif" or not np.all(np.isfinite(values)):
         raise InputError("spikes must be finite numbers", where=name)
@@ -110,9 +171,15 @@ def accuracy(counts: np.ndarray, labels: np.ndarray) -> float:
 
 def load_npz(path: Path) -> Samples:
     """Read an ``.npz`` of spikes; raises InputError naming file and field."""
-    arrays = load_arrays(path)
+    return check_npz(load_arrays(path), path)
+
+
+def check_npz(arrays: dict[str, np.ndarray], path: Path) -> Samples:
+    """The same of its arrays."""
     if "spikes" not in arrays:
         raise InputError("it has no array 'spikes'", where=str(path), fix="np.savez(path, spikes=..., labels=...)")
+    if "rates" in arrays:
+        raise InputError("it holds 'spikes' and 'rates'", where=str(path), fix="store one of them")
     return Samples(arrays["spikes"], arrays.get("labels"), path.name)
 
 
@@ -141,6 +208,16 @@ def load_npy(path: Path, shape: Shape) -> Samples:
     except _UNREADABLE as error:
         raise InputError(f"this is not a readable .npy: {error}", where=str(path)) from None
     return Samples(spikes[None] if spikes.ndim == 1 + len(shape) else spikes, None, path.name)
+
+
+def map_npy(path: Path) -> np.ndarray:
+    """The array in an ``.npy`` as a map of the file, of which nothing is read yet; InputError naming the file."""
+    sniff(path)
+    try:
+        found = np.lib.format.open_memmap(path, mode="r")
+    except _UNREADABLE as error:
+        raise InputError(f"this is not a readable .npy: {error}", where=str(path)) from None
+    return found
 
 
 _UNREADABLE = (OSError, ValueError, TypeError, MemoryError, zipfile.BadZipFile, zlib.error, EOFError)

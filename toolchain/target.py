@@ -20,40 +20,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from snnc.costs import Barrier, Costs, Energy, Timing
 from snnc.errors import InputError, UsageError
+from snnc.quantities import Count, Quantity, Widths
 
-Kind = Literal["published", "measured", "assumed"]
-
-
-class Quantity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A number of a chip. source: a key of the target's `sources`. kind: how it is known."""
-
-    value: float
-    source: str
-    kind: Kind = "published"
-    note: str = ""
-
-
-class Count(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole number of a chip; fields as in :class:`Quantity`."""
-
-    value: int
-    source: str
-    kind: Kind = "published"
-    note: str = ""
-
-
-class Widths(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A set of allowed bit widths; other fields as in :class:`Quantity`."""
-
-    value: tuple[int, ...]
-    source: str
-    kind: Kind = "published"
-    note: str = ""
-
-    def holding(self, bits: int) -> int:
-        """The narrowest allowed width of at least `bits` (the widest, if none is enough)."""
-        return min((w for w in self.value if w >= bits), default=max(self.value))
+MESH = "mesh"
+"""The family of chips that this module describes; :mod:`snnc.families` has the others."""
 
 
 class Core(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -140,7 +112,9 @@ class Neuron(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The integer neuron: its model (a key of ``snnc.network.NEURONS``) and register widths in bits.
 
     threshold_bits, bias_bits: widths of the mantissas, unsigned and signed. resets: what a spike may do. membranes:
-    whether they can be read, so that neurons that never spike are a read-out.
+    whether they can be read, so that neurons that never spike are a read-out. joins: whether the membrane of one
+    compartment can be added to another's, so that neurons can adapt. graded: whether spikes can carry values.
+    refractory_limit: most steps for which a neuron can rest after a spike; none, if not given.
     """
 
     model: Literal["cuba_fixed"]
@@ -149,6 +123,9 @@ class Neuron(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bias_bits: Count
     resets: tuple[str, ...]
     membranes: bool = False
+    joins: bool = False
+    graded: bool = False
+    refractory_limit: Count | None = None
 
 
 class Synapse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -157,12 +134,14 @@ class Synapse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     delay_bits: 0 is the width of synapses without delay. delay_limit: most steps that a spike can be held back.
 
-    weight_limit: largest magnitude of a weight after its exponent, in the unit of thresholds and biases.
+    weight_limit: largest magnitude of a weight, in the unit of thresholds and biases. exponent_limit: how often it
+    may be doubled for weights that are all multiples of that power of two.
     formats: those of :data:`snnc.resources.FORMATS` that the chip has.
     """
 
     weight_bits: Widths
     weight_limit: Count
+    exponent_limit: Count
     index_bits: Widths
     delay_bits: Widths
     delay_limit: Count
@@ -173,59 +152,45 @@ class Synapse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     formats: tuple[Literal["dense", "sparse", "bitmap", "kernel"], ...]
 
 
-class Energy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Picojoule per event.
-
-    crossing_pj: of a hop from chip to chip, beyond that of any hop; required where there are several chips.
-    static_mw: static power of a chip, where a source gives it.
-    """
-
-    synop_pj: Quantity
-    neuron_active_pj: Quantity
-    neuron_inactive_pj: Quantity
-    spike_pj: Quantity
-    hop_x_pj: Quantity
-    hop_y_pj: Quantity
-    crossing_pj: Quantity | None = None
-    static_mw: Quantity | None = None
-
-
-class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Nanoseconds per event; the barrier grows linearly from one tile to all of a chip.
-
-    Required where there are several chips: crossing_ns, of a hop from chip to chip beyond that of any hop;
-    barrier_doubling_ns, by which the barrier grows when the chips become twice as many.
-    """
-
-    synop_ns: Quantity
-    neuron_active_ns: Quantity
-    neuron_inactive_ns: Quantity
-    spike_ns: Quantity
-    hop_x_ns: Quantity
-    hop_y_ns: Quantity
-    barrier_min_ns: Quantity
-    barrier_max_ns: Quantity
-    crossing_ns: Quantity | None = None
-    barrier_doubling_ns: Quantity | None = None
-
-
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A chip, and the board it is on; without one it is alone.
 
-    sources: key -> full citation, every `source` above is one of the keys.
+    costs: sets of constants by name. default: that in use, see :meth:`using`. sources: key -> full citation, every
+    `source` is one of the keys.
     """
 
-    schema: Literal[1]
+    schema: Literal[2]
     name: str
     title: str
     core: Core
     mesh: Mesh
     neuron: Neuron
     synapse: Synapse
-    energy: Energy
-    timing: Timing
+    default: str
+    costs: dict[str, Costs]
     sources: dict[str, str]
     board: Board | None = None
+    family: Literal["mesh"] = "mesh"
+
+    @property
+    def energy(self) -> Energy:
+        """Of the set of constants in use."""
+        return self.costs[self.default].energy
+
+    @property
+    def timing(self) -> Timing:
+        """Of the set of constants in use."""
+        return self.costs[self.default].timing
+
+    def using(self, name: str | None) -> Target:
+        """The target with another set of constants in use; None: as it is. UsageError where there is no such set."""
+        if name is None:
+            return self
+        if name not in self.costs:
+            raise UsageError(
+                f"{self.name} has no constants '{name}'", fix=f"known: {', '.join(self.costs)}", topic="timing"
+            )
+        return msgspec.structs.replace(self, default=name)
 
     @property
     def chips(self) -> int:
@@ -249,12 +214,14 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def numbers(self) -> Iterator[tuple[str, Quantity | Count | Widths]]:
         """All numbers as (dotted field name, number), in the order of the file."""
-        for section in ("core", "mesh", "board", "neuron", "synapse", "energy", "timing"):
+        for section in ("core", "mesh", "board", "neuron", "synapse"):
             part = getattr(self, section)
             for name in () if part is None else part.__struct_fields__:
                 value = getattr(part, name)
                 if isinstance(value, (Quantity, Count, Widths)):
                     yield f"{section}.{name}", value
+        for key, costs in self.costs.items():
+            yield from ((f"{key}.{name}", number) for name, number in costs.numbers())
 
 
 def parse(text: str, where: str) -> Target:
@@ -263,21 +230,32 @@ def parse(text: str, where: str) -> Target:
         target = msgspec.toml.decode(text, type=Target)
     except msgspec.DecodeError as error:  # ValidationError is a DecodeError
         raise InputError(f"bad target description: {error}", where=where) from None
+    target = _complete(target, where)
     for name, number in target.numbers():
         if number.source not in target.sources:
             raise InputError(f"{name} cites '{number.source}', which [sources] does not list", where=where)
-    return _complete(target, where)
+    return target
 
 
 def _complete(target: Target, where: str) -> Target:
-    """The target, if it has what its board asks for; InputError otherwise."""
+    """The target, if it has what its board asks for and its barriers are curves; InputError otherwise."""
+    if target.default not in target.costs:
+        raise InputError(f"default names '{target.default}', which is not in [costs]", where=where)
     if target.board is not None and min(target.board.columns.value, target.board.rows.value) < 1:
         raise InputError("a board has at least one chip", where=where)
-    if target.chips > 1:
+    for key, costs in target.costs.items():
+        _complete_barrier(costs.timing.barrier, f"costs.{key}.timing.barrier", where)
         for section, name in (("energy", "crossing_pj"), ("timing", "crossing_ns"), ("timing", "barrier_doubling_ns")):
-            if getattr(getattr(target, section), name) is None:
-                raise InputError(f"a board of {target.chips} chips needs {section}.{name}", where=where)
+            if target.chips > 1 and getattr(getattr(costs, section), name) is None:
+                raise InputError(f"a board of {target.chips} chips needs costs.{key}.{section}.{name}", where=where)
     return target
+
+
+def _complete_barrier(barrier: Barrier, name: str, where: str) -> None:
+    if len(barrier.tiles) != len(barrier.ns) or not barrier.tiles:
+        raise InputError(f"{name} needs as many tiles as ns, and at least one", where=where)
+    if list(barrier.tiles) != sorted(set(barrier.tiles)):
+        raise InputError(f"{name}.tiles must ascend, got {list(barrier.tiles)}", where=where)
 
 
 def to_json(target: Target) -> bytes:
@@ -294,29 +272,52 @@ def from_json(data: bytes, where: str) -> Target:
     return _complete(target, where)
 
 
+class _Family(msgspec.Struct):
+    """What descriptions of all families have."""
+
+    family: str = MESH
+
+
+def family(text: str, where: str) -> str:
+    """The family of the chip that TOML text describes; InputError where it is no TOML."""
+    try:
+        return msgspec.toml.decode(text, type=_Family).family
+    except msgspec.DecodeError as error:
+        raise InputError(f"bad target description: {error}", where=where) from None
+
+
 def names() -> list[str]:
     """Names of all installed targets, sorted."""
-    return sorted(_files())
+    return sorted(name for name, file in files().items() if family(file.read_text(encoding="utf-8"), name) == MESH)
 
 
 def load(name: str) -> Target:
     """The target of that name, or from the file, if `name` ends in ``.toml``. UsageError if there is none."""
+    text, where = find(name)
+    if (kind := family(text, where)) != MESH:
+        raise UsageError(f"this is a chip of the family '{kind}', and a mesh is needed", where=where)
+    return parse(text, where)
+
+
+def find(name: str) -> tuple[str, str]:
+    """The description of the chip of that name, of any family, and the file it is in; errors as of :func:`load`."""
     if name.endswith(".toml"):
         try:
-            return parse(Path(name).read_text(encoding="utf-8"), name)
+            return Path(name).read_text(encoding="utf-8"), name
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"cannot read the target: {error}", where=name) from None
-    files = _files()
-    if name not in files:
-        close = difflib.get_close_matches(name, files, n=1)
+    found = files()
+    if name not in found:
+        close = difflib.get_close_matches(name, found, n=1)
         hint = f"did you mean '{close[0]}'? " if close else ""
         raise UsageError(
-            f"unknown target '{name}'", fix=f"{hint}known: {', '.join(sorted(files))} (snnc targets)", topic="target"
+            f"unknown target '{name}'", fix=f"{hint}known: {', '.join(sorted(found))} (snnc targets)", topic="target"
         )
-    return parse(files[name].read_text(encoding="utf-8"), f"{name}.toml")
+    return found[name].read_text(encoding="utf-8"), f"{name}.toml"
 
 
-def _files() -> dict[str, Any]:
+def files() -> dict[str, Any]:
+    """Name of each installed chip, of any family -> its file."""
     packages = ["snnc.targets", *(e.value for e in metadata.entry_points(group="snnc.targets"))]
     return {
         file.name.removesuffix(".toml"): file

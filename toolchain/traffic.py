@@ -139,6 +139,14 @@ def distances(site_of: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     return np.abs(x[:, None] - x[None, :]), np.abs(y[:, None] - y[None, :])
 
 
+def legs(
+    start: np.ndarray, stop: np.ndarray, site_of: np.ndarray, grid: Grid
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Hops along x, along y, and chip borders on the way from cores `start` to cores `stop`, (messages,) each."""
+    along_x, along_y = _single(np.zeros(len(start), np.int64), *tile_of(site_of, grid), start, stop)
+    return along_x.hops, along_y.hops, along_x.crossings(grid.columns) + along_y.crossings(grid.rows)
+
+
 def routes(reached: sparse.csr_array, core_of: np.ndarray, site_of: np.ndarray, grid: Grid) -> Routes:
     """Cost of one spike of every neuron. reached: CSR (neurons, cores), non-zero where it has a synapse."""
     neuron, goal = _away(reached, core_of)

@@ -6,62 +6,64 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import numpy as np
 
-from snnc import cures, datasets, frontends, pipeline, report, tickets
+from snnc import datasets, frontends, report
 from snnc.compare import Comparison
 from snnc.compilation import Options, Spent
-from snnc.dump import state as describe
+from snnc.datasets import Excerpt, Feed
 from snnc.errors import DoesNotFit, UsageError
 from snnc.files import atomic, sniff
 from snnc.frontends.reading import AS_WRITTEN, Reading
 from snnc.image import Image, is_image
 from snnc.network import Network
-from snnc.ops import Shape
-from snnc.quantization.grid import Tune
+from snnc.recordings import LARGE_BYTES, size_in_bytes, whole
 from snnc.report import NetworkActivity, Report, Side
 from snnc.report.schema import from_json, to_json
-from snnc.samples import Samples, accuracy, load_inputs
-from snnc.simulator import simulate, workload
-from snnc.simulator.floating import batches
+from snnc.samples import Recording, Samples, accuracy, expect, load_inputs
+from snnc.simulator import Run, simulate, trace_file, workload
+from snnc.simulator.traces import Trace
 from snnc.target import Target
+
+if TYPE_CHECKING:  # the compiler, which nothing that is simulated needs
+    from snnc import pipeline
+    from snnc.quantization.grid import Tune
 
 Progress = Callable[[int, int, str], None]
 NO_DATA = "none"
 IMAGE = "image.snnc"
 
 
-def load_samples(
-    spec: str | None, split: str, limit: int | None = None, *, shape: Shape | None = None
-) -> Samples | None:
-    """The first `limit` samples of a data set, or None where the user said so (or nobody said anything).
-
-    shape: of the input that they are for.
-    """
+def load_samples(spec: str | None, split: str, *, network: Network | None = None) -> Samples | None:
+    """The samples of a data set, or None where the user said so (or nobody said anything). network: that they feed."""
     if spec is None or spec == NO_DATA:
         return None
-    _check_limit(limit)
-    return datasets.samples(spec, split, shape=shape).first(limit)
+    return datasets.samples(spec, split, feed=None if network is None else Feed.of(network))
 
 
-def _check_limit(limit: int | None) -> None:
-    if limit is not None and limit < 1:
-        raise UsageError(f"{limit} samples are none", fix="choose --samples 1 or more")
+class Described(Protocol):
+    """An image of any family of chips."""
+
+    @property
+    def network(self) -> Network: ...
+    @property
+    def provenance(self) -> dict[str, Any]: ...
 
 
-def required_samples(image: Image, spec: str | None, split: str, limit: int | None) -> Samples:
-    """Samples to run an image on: of `spec`, or else of the data its network was trained on."""
+def required_recording(image: Described, spec: str | None, excerpt: Excerpt, dt: float | None = None) -> Recording:
+    """What to run an image on: what `spec` names, or else the data its network was trained on.
+
+    dt: seconds per step of events, instead of the network's.
+    """
     chosen = spec or image.provenance.get("source", {}).get("data")
-    shape = image.network.inputs[0].shape if image.network.inputs else None
-    samples = load_samples(chosen or None, split, limit, shape=shape)
-    if samples is None:
+    if not chosen or chosen == NO_DATA:
         raise UsageError("the image does not say what data its network was trained on", fix="name some: --data SPEC")
-    return samples
+    return datasets.recording(chosen, excerpt, Feed.of(image.network, dt))
 
 
 def compile_file(
@@ -75,7 +77,7 @@ def compile_file(
     reading: Reading = AS_WRITTEN,
     finetune: int | None = None,
     dump: Path | None = None,
-    patience: float = cures.PATIENCE,
+    patience: float | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Compile a model file into the folder `out`: image.snnc, report.json, layers.csv, cores.csv.
@@ -84,8 +86,10 @@ def compile_file(
     validation split is used, so that the test split stays unseen. parent: file of a dense network to
     compare with; a ticket's checkpoint brings its own. finetune: epochs for which the integers of a checkpoint are
     trained on, by its recipe (:mod:`snnc.tickets.tuning`); None = not at all. dump: a folder for the state after each
-    pass. patience: seconds to look for what would make the network fit, where it does not.
+    pass. patience: seconds to look for what would make the network fit, where it does not; None = :mod:`snnc.cures`'.
     """
+    from snnc import pipeline
+
     around: dict[str, Spent] = {}
     with _stage("read", around, progress):
         network, about, samples = _read(source, reading, data)
@@ -141,13 +145,16 @@ def compile_partly(
     reading: Reading = AS_WRITTEN,
     finetune: int | None = None,
     dump: Path | None = None,
-    patience: float = cures.PATIENCE,
+    patience: float | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """What is known of a model file after the pass `last`, as plain data; arguments as for :func:`compile_file`.
 
     Nothing is written, except to `dump`. notes: on the file; state: see :func:`snnc.dump.state`.
     """
+    from snnc import pipeline
+    from snnc.dump import state as describe
+
     passes = pipeline.until(last)  # the name is wrong sooner than the file is read
     around: dict[str, Spent] = {}
     with _stage("read", around, progress):
@@ -173,7 +180,7 @@ def _read(source: Path, reading: Reading, data: str | None) -> tuple[Network, di
     """A network, what its file says of itself, and what to calibrate with: `data`, or what it was trained on."""
     network, about = frontends.load(source, reading)
     spec = data or about.get("data") or None
-    samples = load_samples(spec, "validation", shape=network.inputs[0].shape if network.inputs else None)
+    samples = load_samples(spec, "validation", network=network)
     return network, {**about, "data": "" if spec in (None, NO_DATA) else spec}, samples
 
 
@@ -188,12 +195,15 @@ def _stage(name: str, spent: dict[str, Spent], progress: Progress | None) -> Ite
 
 
 @contextmanager
-def _diagnosed(patience: float, progress: Progress | None) -> Iterator[None]:
+def _diagnosed(patience: float | None, progress: Progress | None) -> Iterator[None]:
     """A compilation whose network, if it does not fit, is told what would make it fit."""
     try:
         yield
     except DoesNotFit as error:
-        cures.attach(error, seconds=patience, progress=progress and (lambda what: progress(1, 1, f"try {what}")))
+        from snnc import cures
+
+        seconds = cures.PATIENCE if patience is None else patience
+        cures.attach(error, seconds=seconds, progress=progress and (lambda what: progress(1, 1, f"try {what}")))
         raise
 
 
@@ -207,6 +217,8 @@ def _tuner(
     """What trains the integers on for so many epochs, or not at all; UsageError where the file does not say how."""
     if epochs is None:
         return None
+    from snnc import tickets
+
     if about.get("format") != "checkpoint":
         raise UsageError(
             "only a checkpoint of snnc says how its network is trained, and on what",
@@ -225,6 +237,8 @@ def _dense(
     network: Network, target: Target, samples: Samples | None, options: Options | None, tune: Tune | None
 ) -> tuple[Side | None, str]:
     """The figures of the dense parent, or why there are none."""
+    from snnc import pipeline
+
     try:
         image = pipeline.compile(network, target, samples=samples, options=options, tune=tune).image
     except DoesNotFit as error:
@@ -233,11 +247,11 @@ def _dense(
 
 
 def write_report(document: Report, out: Path) -> None:
-    """report.json, layers.csv and cores.csv in the folder `out`, each whole or not at all."""
+    """layers.csv, cores.csv and report.json in the folder `out`, each whole or not at all; the report comes last."""
     for name, content in (
-        ("report.json", to_json(document)),
         ("layers.csv", report.layers_csv(document).encode()),
         ("cores.csv", report.cores_csv(document).encode()),
+        ("report.json", to_json(document)),
     ):
         with atomic(out / name) as temporary:
             temporary.write_bytes(content)
@@ -263,11 +277,64 @@ def open_compiled(path: Path) -> report.Compiled:
     return report.Compiled(str(path), report.build(image), image)
 
 
+@dataclass(frozen=True)
+class Running:
+    """How to simulate.
+
+    threads: None = all. warmup: steps at the beginning of each sample that are run and not counted. traces: (kind,
+    layer), to be written to the file `trace_to` (:mod:`snnc.simulator.trace_file`). stream: keep nothing per step,
+    whatever the size of the data; recordings that are too large for memory are run so anyway. reset_every: steps after
+    which all neurons begin anew.
+    """
+
+    threads: int | None = None
+    warmup: int = 0
+    traces: tuple[Trace, ...] = ()
+    trace_to: Path | None = None
+    stream: bool = False
+    reset_every: int | None = None
+
+    def run(self, compiled: Image | Network, recording: Recording, progress: Progress | None) -> Run:
+        """The run; the traces appear when it is over, and not at all where it fails."""
+        if bool(self.traces) != (self.trace_to is not None):
+            raise UsageError(
+                "--trace says what to write down and --trace-to where; one alone is of no use",
+                fix="for instance --trace v fc1 --trace-to traces.h5",
+            )
+
+        def move(done: int, every: int) -> None:
+            if progress is not None:
+                progress(done, every, "samples")
+
+        options: dict[str, Any] = {
+            "threads": self.threads,
+            "traces": self.traces,
+            "warmup": self.warmup,
+            "reset_every": self.reset_every,
+            "stream": self.stream or size_in_bytes(recording) > LARGE_BYTES,
+            "progress": move,
+        }
+        if self.trace_to is None:
+            return simulate(compiled, recording, **options)
+        with trace_file.create(self.trace_to) as sink:
+            return simulate(compiled, recording, sink=sink, **options)
+
+
+AS_USUAL = Running()
+
+
+def _values(recording: Recording, how: Running) -> np.ndarray | None:
+    """The values of data that are counted, (samples, steps, *shape); None of spikes, and of what memory cannot hold."""
+    if recording.kind == np.uint8 or size_in_bytes(recording) > LARGE_BYTES:
+        return None
+    return whole(recording).spikes[:, how.warmup :]
+
+
 def simulate_image(
     image: Image,
-    samples: Samples,
+    recording: Recording,
+    how: Running = AS_USUAL,
     *,
-    threads: int | None = None,
     out: Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
@@ -275,17 +342,16 @@ def simulate_image(
 
     out: folder for the report, its tables, and samples.csv, steps.csv and links.csv.
     """
-    run = simulate(image, samples, threads=threads, progress=progress and (lambda k, n: progress(k, n, "samples")))
-    document = report.build(image, run, data=samples.name, inputs=samples.spikes)
+    run = how.run(image, recording, progress)
+    document = report.build(image, run, data=recording.name, inputs=_values(recording, how))
     if out is not None:
-        write_report(document, out)
-        for name, table in (
-            ("samples.csv", report.samples_csv),
-            ("steps.csv", report.steps_csv),
-            ("links.csv", report.links_csv),
-        ):
+        tables = {"samples.csv": report.samples_csv, "links.csv": report.links_csv}
+        if run.step_ns.shape[1]:
+            tables["steps.csv"] = report.steps_csv
+        for name, table in tables.items():
             with atomic(out / name) as temporary:
                 temporary.write_text(table(image, run))
+        write_report(document, out)
     return document
 
 
@@ -301,37 +367,35 @@ def load_network(path: Path, reading: Reading, *, integer: bool) -> tuple[Networ
     return network, about
 
 
-def network_inputs(
-    network: Network, about: dict[str, Any], spec: str | None, split: str, limit: int | None
-) -> dict[str, Samples]:
-    """Samples for each input of a network; of several inputs from an ``.npz`` with an array for each by name."""
+def network_inputs(network: Network, about: dict[str, Any], spec: str | None, excerpt: Excerpt) -> dict[str, Recording]:
+    """What feeds each input of a network; of several inputs from an ``.npz`` with an array for each by name."""
     chosen = spec or about.get("data") or None
     names = [p.name for p in network.inputs]
     if chosen is None or chosen == NO_DATA:
         raise UsageError("the file does not say what data its network was trained on", fix="name some: --data SPEC")
     if len(names) == 1:
-        samples = load_samples(chosen, split, limit, shape=network.inputs[0].shape)
-        assert samples is not None
-        samples.expect(network.inputs[0].shape)
-        return {names[0]: samples}
+        found = datasets.recording(chosen, excerpt, Feed.of(network))
+        expect(found, network.inputs[0].shape)
+        return {names[0]: found}
     if not chosen.endswith(".npz"):
         raise UsageError(
             f"the network has {len(names)} inputs ({', '.join(names)})",
             where=chosen,
             fix="give an .npz with an array for each of them",
         )
-    _check_limit(limit)
-    given = {name: s.first(limit) for name, s in load_inputs(Path(chosen), names).items()}
+    given = {
+        name: datasets.excerpt_of(each, excerpt, chosen) for name, each in load_inputs(Path(chosen), names).items()
+    }
     for population in network.inputs:
-        given[population.name].expect(population.shape)
+        expect(given[population.name], population.shape)
     return given
 
 
 def simulate_network(
     network: Network,
-    data: Mapping[str, Samples],
+    data: Mapping[str, Recording],
+    how: Running = AS_USUAL,
     *,
-    threads: int | None = None,
     out: Path | None = None,
     progress: Progress | None = None,
 ) -> NetworkActivity:
@@ -347,22 +411,31 @@ def simulate_network(
 
     begin = time.perf_counter()
     if network.integer:
-        run = simulate(network, first, threads=threads, progress=move)
+        run = how.run(network, first, progress)
         starts = network.offsets
         totals = {p.name: run.spikes[:, starts[p.name] : starts[p.name] + p.size] for p in network.populations}
         ends = np.cumsum([network[name].size for name in network.outputs])[:-1]
         totals |= dict(zip(network.outputs, np.split(run.outputs, ends, axis=1), strict=True))
-        counted = workload.of_run(network, run, first.spikes)
+        counted = workload.of_run(network, run, _values(first, how))
     else:
-        fed = {name: samples.spikes for name, samples in data.items()}
-        totals, counted = batches.watched(network, fed, threads=threads, progress=move)
+        if how != Running(threads=how.threads):
+            raise UsageError(
+                "a warm-up, traces, resets and streams are for networks of integers",
+                where=network.name,
+                fix="leave out --warmup, --trace, --trace-to, --reset-every and --stream, or snnc compile it first",
+            )
+        from snnc.simulator.floating import batches
+
+        arrays = {name: whole(each).spikes for name, each in data.items()}
+        totals, counted = batches.watched(network, arrays, threads=how.threads, progress=move)
     found = report.activity(
         network,
         totals,
         counted,
         arithmetic="integer" if network.integer else "float64",
         data=", ".join(dict.fromkeys(s.name for s in data.values())),
-        steps=first.steps,
+        steps=first.steps - how.warmup,
+        warmup=how.warmup,
         labels=first.labels,
         seconds=time.perf_counter() - begin,
     )

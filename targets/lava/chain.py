@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnc.errors import InputError
-from snnc.network import Network, Population, Projection
+from snnc.network import ADAPTIVE, GRADED, Network, Population, Projection
 from snnc.ops import Conv2d, Linear, Shape, canonical
 from snnc.simulator.common import input_of, integer_op, integer_params
 
@@ -143,6 +143,15 @@ def _joined(projections: tuple[Projection, ...], where: str) -> tuple[Linear | C
 def _layer(
     population: Population, shape: Shape, op: Linear | Conv2d, flatten: bool, delay: np.ndarray | None, where: str
 ) -> Layer:
+    beyond = {ADAPTIVE: "its neurons adapt", GRADED: "its spikes carry values"}.get(population.neuron)
+    if "refractory" in population.params:
+        beyond = "its neurons rest after a spike"
+    if beyond:
+        raise InputError(
+            f"{beyond}, which no model behind a .net does",
+            where=where,
+            fix="run it with snnc simulate",
+        )
     params = integer_params(population)
     for name, (low, high) in REGISTERS.items():
         value = params.get(name, np.zeros(1))

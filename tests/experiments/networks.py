@@ -12,6 +12,7 @@ import numpy as np
 
 import snnc
 from snnc import workflow
+from snnc.datasets import Excerpt
 from snnc.frontends.reading import Reading
 from snnc.network import Network
 from snnc.processors import processors
@@ -63,7 +64,7 @@ def _nmnist() -> list[str]:
     rows += ["| option | recordings | accuracy | time |", "|---|---|---|---|"]
     for option in ({"reset": "subtract"}, {"semantics": "sinabs"}):
         network = _load(CNN, 1e-3, **option)
-        data = workflow.network_inputs(network, {}, RECORDINGS, "all", None)
+        data = workflow.network_inputs(network, {}, RECORDINGS, Excerpt("all"))
         found = workflow.simulate_network(network, data)
         ((name, value),) = option.items()
         rows.append(f"| `--{name} {value}` | {found.samples:,} | {found.accuracy:.1%} | {found.seconds:.0f} s |")

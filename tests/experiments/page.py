@@ -15,6 +15,7 @@ PAGE = ROOT / "docs/numbers.md"
 PARTS = {
     "digits": "tests.experiments.digits",
     "networks": "tests.experiments.networks",
+    "silicon": "tests.experiments.lsnn_smnist",
     "mapping": "tests.instances.score --write",
 }
 HEAD = (

@@ -17,7 +17,7 @@ from meshes import Link, along_x, column_row, crosses, route, tile
 from snnc.image import Image
 from snnc.network import Projection
 from snnc.ops import matrix
-from snnc.resources import FORMATS
+from snnc.resources import FORMATS, compartments
 from snnc.samples import Samples
 from snnc.simulator import accounting, reference, simulate
 
@@ -70,7 +70,10 @@ def test_synops_and_spikes_equal_brute_force(data: st.DataObject) -> None:
 @several
 @given(st.data())
 def test_active_updates_equal_the_state_of_the_reference(data: st.DataObject) -> None:
-    """Active: u, v, the bias or the input of the step is not zero, with u and v before the step."""
+    """Active: u, v, the bias or the input of the step is not zero, with u (if any is kept) and v before the step.
+
+    A second compartment is active by itself where it is not zero, and then so is the one that it joins.
+    """
     network = data.draw(networks())
     image = data.draw(images(network))
     spikes = data.draw(recordings(network.inputs[0].shape))
@@ -79,11 +82,14 @@ def test_active_updates_equal_the_state_of_the_reference(data: st.DataObject) ->
     layers = [p for p in network.populations if p.neuron != "input"]
     original = reference.step
 
-    def spy(params: dict, u: np.ndarray, v: np.ndarray, a: np.ndarray) -> tuple:
+    def spy(params: dict, u: np.ndarray, v: np.ndarray, a: np.ndarray, w: np.ndarray, *more: object) -> tuple:
         layer = layers[next(calls) % len(layers)]
         start = network.offsets[layer.name]
-        active[:, start : start + layer.size] += (u != 0) | (v != 0) | (a != 0) | (params["bias"] != 0)
-        return original(params, u, v, a)
+        active[:, start : start + layer.size] += (
+            (u != 0) & (params["u_decay"] < 4096) | (v != 0) | (a != 0) | (params["bias"] != 0) | (w != 0)
+        )
+        active[:, start : start + layer.size] += w != 0
+        return original(params, u, v, a, w, *more)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reference, "step", spy)
@@ -96,16 +102,18 @@ def test_active_updates_equal_the_state_of_the_reference(data: st.DataObject) ->
     for core in range(image.usage.cores):
         here = image.mapping.core_of == core
         np.testing.assert_array_equal(by_core.active[:, core], active[:, here].sum(axis=1))
-        np.testing.assert_array_equal(by_core.inactive[:, core], here.sum() * run.steps - active[:, here].sum(axis=1))
+        all_of_them = compartments(network)[here].sum() * run.steps
+        np.testing.assert_array_equal(by_core.inactive[:, core], all_of_them - active[:, here].sum(axis=1))
 
 
 def anywhere(image: Image, data: st.DataObject) -> Image:
-    """The image with its cores at random sites of the whole board, on a mesh that may multicast."""
+    """The image with its cores at random sites of the whole board, on a mesh that may multicast, and any constants."""
     chosen = msgspec.structs.replace(
         image.target, mesh=msgspec.structs.replace(image.target.mesh, multicast=data.draw(st.booleans()))
     )
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     sites = rng.permutation(chosen.grid.cores)[: image.cores].astype(np.int32)
+    chosen = chosen.using(data.draw(st.sampled_from(list(chosen.costs))))
     return replace(image, mapping=replace(image.mapping, site_of=sites), target=chosen)
 
 
@@ -118,6 +126,10 @@ def test_sums_agree_and_messages_follow_the_routes(data: st.DataObject) -> None:
     by_layer, by_core, total = vars(accounting.account(image, run)).values()
     for field in ("spikes", "synops", "effective_synops", "active", "inactive", "messages"):
         np.testing.assert_array_equal(getattr(by_core, field).sum(axis=1), getattr(total, field))
+    by_step = accounting.steps(image, run)
+    for field in ("dense_synops", "kernel_synops", "sent", "received"):
+        for parts in (by_layer, by_core, by_step):
+            np.testing.assert_array_equal(getattr(parts, field).sum(axis=1), getattr(total, field), err_msg=field)
     np.testing.assert_array_equal(by_layer.synops.sum(axis=1), total.synops)
     np.testing.assert_array_equal(by_layer.effective_synops.sum(axis=1), total.effective_synops)
     np.testing.assert_array_equal(by_layer.spikes.sum(axis=1), total.spikes + total.input_spikes)
@@ -147,6 +159,9 @@ def test_a_case_by_hand() -> None:
     assert total.hops_y.tolist() == [5]
     # Each input reaches both cores.
     assert total.input_messages.tolist() == [2 * 10]
+    # The hidden neuron of core 1 has its targets in its own core: a message, too, for chips that count these.
+    assert total.sent.tolist() == [2 * 5]
+    assert total.received.tolist() == [2 * 5 + 2 * 10]
     assert total.effective_synops.tolist() == [5 * 8]
 
 

@@ -9,25 +9,15 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from snnc.simulator.axons import LANES, MOST, Axons, axons
-from snnc.simulator.counting import count_step
+from snnc.simulator.counting import add_axons
 
 
 def visited(found: Axons, first: np.ndarray, neuron: int, cores: int) -> np.ndarray:
     """What one spike of a neuron adds to each core, by the kernel."""
     (p,) = np.flatnonzero((first[:-1] <= neuron) & (neuron < first[1:]))
-    work = np.zeros((3, -(-cores // LANES) * LANES), np.int32)
-    core_work = np.zeros((3, cores), np.int64)
-    events, spikes = np.zeros((1, first[-1] + 1), np.int32), np.zeros((1, len(first) - 1), np.int64)
-    events[0, first[p]], spikes[0, p] = neuron - first[p], 1
-    causes, counted = np.arange(8 * first[-1], dtype=np.int32).reshape(-1, 8), np.zeros(11, np.int64)
-    alone, core_at = np.full(len(first) - 1, -1), np.arange(first[-1], dtype=np.int32) % cores
-    rows = (found.windows, found.ptr, found.core, found.synapses)
-    count_step(events, spikes, 0, first, -1, alone, core_at, causes, *rows, work, core_work, counted)
-    np.testing.assert_array_equal(work[:, :cores], core_work)
-    assert not work[:, cores:].any()
-    assert np.flatnonzero(work[2]).tolist() == [neuron % cores]
-    assert counted.tolist() == [*causes[neuron], work[0].sum(), 0, 1]
-    return work[0, :cores]
+    counters = np.zeros(-(-cores // LANES) * LANES, np.int32)
+    add_axons(np.array([neuron - first[p]], np.int32), int(first[p]), int(p), found, counters)
+    return counters[:cores]
 
 
 @settings(deadline=None, max_examples=60)
@@ -54,4 +44,4 @@ def test_windows_are_for_neurons_that_reach_the_same_cores(largest: int, reach: 
         matrix[:, 100:140] = largest
     found = axons(sparse.csr_array(matrix), np.array([0, 400]))
     assert found.windows[0, 1] == rows
-    assert len(found.synapses) == (400 * 3 * -(-largest // MOST) if reach > 1 else 400)
+    assert len(found.rows) == (400 * 3 * -(-largest // MOST) if reach > 1 else 400)

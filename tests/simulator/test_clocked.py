@@ -74,6 +74,31 @@ def virtual(neuron: int, weight: int) -> int:
 
 
 @several
+@given(st.integers(0, 2**32), st.booleans())
+def test_a_host_that_waits_begins_anew_at_rest(seed: int, open_loop: bool) -> None:
+    """One run in which events wait is a run for each part, one after the other."""
+    rng = np.random.default_rng(seed)
+    weights = rng.integers(-8, 4, (8, 8))
+    chip = one_core(weights=weights, leak=rng.integers(0, 2, 8), open_loop=open_loop)
+    events = np.where(rng.random(40) < 0.2, 0x1FF, rng.integers(0, 8, 40))
+    waits = rng.random(40) < 0.3
+    whole = crossbar.run(chip, events, waits=waits)
+    cycle, spikes, resumed, reads = 0, [], [], 0
+    for number, part in enumerate(np.split(events, np.flatnonzero(waits))):
+        if not len(part):
+            continue
+        got = crossbar.run(chip, part)
+        spikes += [(cycle + at, neuron) for at, neuron in got.spikes.tolist()]
+        resumed += [cycle] if number else []
+        reads += got.neuron_reads
+        cycle += got.done
+        chip = replace(chip, potential=got.potential)
+    assert whole.spikes.tolist() == [list(spike) for spike in spikes]
+    assert (whole.resumed.tolist(), whole.done, whole.neuron_reads) == (resumed, cycle, reads)
+    assert np.array_equal(whole.potential, chip.potential)
+
+
+@several
 @given(st.lists(st.tuples(st.integers(0, 7), st.integers(-8, 7)), max_size=300), st.integers(0, 9))
 def test_a_neuron_adds_and_resets_at_its_threshold(sent: list[tuple[int, int]], threshold: int) -> None:
     v, spikes = [0] * 8, []

@@ -26,6 +26,10 @@ def test_the_sum_by_hand() -> None:
     assert found.spike_pj == pytest.approx(1.7 * 20)
     assert found.hop_pj == pytest.approx(5 * (2 * 3 + 4))
     assert found.dynamic_pj == pytest.approx(found.synapse_pj + found.neuron_pj + found.spike_pj + found.hop_pj)
+    # Davies et al. name no cost of a message, and do not say which updates are active.
+    assert found.message_pj == 0
+    assert found.least_neuron_pj == pytest.approx(52 * 4 * 5)
+    assert found.least_pj == pytest.approx(found.dynamic_pj - 29 * active)
     assert found.time_ns == pytest.approx(run.step_ns[0].sum())
     assert found.static_pj is None
 
@@ -54,15 +58,16 @@ def samples() -> Samples:
     return Samples(np.ones((1, 5, 2), np.uint8))
 
 
-def test_layers_add_up() -> None:
+@pytest.mark.parametrize("costs", ["davies2018", "boyle2025"])
+def test_layers_add_up(costs: str) -> None:
     network = chain(6, 5, 4, threshold=50)
-    image = place(network, [-1] * 6 + [0, 1, 2] * 3, [0, 40, 299])
+    image = place(network, [-1] * 6 + [0, 1, 2] * 3, [0, 40, 299]).using(costs)
     spikes = (np.random.default_rng(0).random((4, 9, 6)) < 0.5).astype(np.uint8)
     run = simulate(image, Samples(spikes))
     found = energy.estimate(image, run)
     assert [layer.name for layer in found.layers] == ["l0", "l1", "l2"]
     account = accounting.account(image, run)
-    for part in ("synapse_pj", "neuron_pj", "spike_pj", "hop_pj", "crossing_pj"):
+    for part in ("synapse_pj", "neuron_pj", "spike_pj", "message_pj", "hop_pj", "crossing_pj"):
         total = pytest.approx(getattr(found, part))
         assert sum(getattr(layer, part) for layer in found.layers) == total
         for counts in (account.cores, accounting.steps(image, run)):
@@ -89,7 +94,7 @@ def test_every_constant_carries_its_citation() -> None:
     image = place(chain(2, 2), [-1, -1, 0, 0], [0])
     found = energy.estimate(image, simulate(image, Samples(np.ones((1, 5, 2), np.uint8))))
     by_name = {c.name: c for c in found.constants}
-    assert {"energy.synop_pj", "energy.hop_y_pj", "timing.synop_ns", "timing.barrier_max_ns"} <= set(by_name)
+    assert {"energy.synop_pj", "energy.hop_y_pj", "timing.synop_ns", "timing.barrier_32_tiles_ns"} <= set(by_name)
     synop = by_name["energy.synop_pj"]
     assert (synop.value, synop.unit, synop.kind) == (23.6, "pj", "published")
     assert "Davies" in synop.source

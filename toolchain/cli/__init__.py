@@ -18,6 +18,7 @@ from snnc.errors import SnncError, UsageError
 
 app.command(lava.app)
 app.meta.default_parameter = Parameter(negative=())
+app.meta.suppress_keyboard_interrupt = False
 
 
 @app.meta.default

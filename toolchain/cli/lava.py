@@ -51,7 +51,9 @@ def lava_export(
     from snnc.image import Image
     from snnc.targets import lava as bridge
 
-    bridge.export(Image.load(image).network, output, steps)
+    compiled = Image.load(image)
+    compiled.check()
+    bridge.export(compiled.network, output, steps)
     console.result(f"wrote {output}", {"file": str(output)})
 
 

@@ -80,18 +80,74 @@ class Selection:
 
     data: Annotated[
         str | None,
-        Parameter(help="digits, nmnist=DIR, an .npz or .npy; what the network was trained on, if not given."),
+        Parameter(
+            help="digits, nmnist=DIR, or a file: .npz, .npy; .h5 of NIRData; .bin, .aedat, .dat of an event camera. "
+            "What the network was trained on, if not given."
+        ),
     ] = None
     split: Annotated[Literal["train", "validation", "test", "all"], Parameter(help="Part of a data set.")] = "test"
     samples: Annotated[int | None, Parameter(help="The first so many; all, if not given.")] = None
+    steps: Annotated[
+        int | None, Parameter(help="The first so many of each sample; all, if not given. Of rates, how many to make.")
+    ] = None
+    bins: Annotated[
+        int | None, Parameter(help="Divide a recording of events into so many steps, whatever their length.")
+    ] = None
+    seed: Annotated[int | None, Parameter(help="Of the coding of rates; 0, if not given.")] = None
 
-    def load(self, path: Path) -> tuple[Any, Any]:
-        """The image at `path` and the samples to run it on."""
+    def excerpt(self) -> Any:
+        """The same for :mod:`snnc.datasets`."""
+        from snnc.datasets import Excerpt
+
+        return Excerpt(self.split, self.samples, self.steps, self.bins, self.seed)
+
+    def open(self, path: Path, dt: float | None = None) -> tuple[Any, Any]:
+        """The image at `path` and the recording to run it on. dt: seconds per step of events."""
         from snnc import workflow
         from snnc.image import Image
 
         image = Image.load(path)
-        return image, workflow.required_samples(image, self.data, self.split, self.samples)
+        image.check()
+        return image, workflow.required_recording(image, self.data, self.excerpt(), dt)
+
+    def load(self, path: Path) -> tuple[Any, Any]:
+        """The same, all samples in memory."""
+        from snnc.recordings import whole
+
+        image, recording = self.open(path)
+        return image, whole(recording)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Run:
+    """How to simulate."""
+
+    threads: Annotated[int | None, Parameter(help="All cores, if not given.")] = None
+    warmup: Annotated[int, Parameter(help="Run the first so many steps of each sample and count nothing of them.")] = 0
+    trace: Annotated[
+        list[tuple[Literal["spikes", "u", "v"], str]] | None,
+        Parameter(help="What to write down in every step, and of which layer: --trace v fc1. Can be repeated."),
+    ] = None
+    trace_to: Annotated[Path | None, Parameter(help="Where to: an .npz, or an .h5 of any size.")] = None
+    stream: Annotated[
+        bool, Parameter(help="Keep nothing per step, so that hours fit into memory; large data is run so anyway.")
+    ] = False
+
+    reset_every: Annotated[int | None, Parameter(help="Steps after which all neurons begin anew.")] = None
+
+    def how(self) -> Any:
+        """The same for :mod:`snnc.workflow`."""
+        from snnc.workflow import Running
+
+        traces = tuple(self.trace or ())
+        return Running(self.threads, self.warmup, traces, self.trace_to, self.stream, self.reset_every)
+
+
+Timing = Annotated[
+    str | None,
+    Parameter(help="The set of constants for time and energy (snnc targets NAME); the chip's default, if not given."),
+]
 
 
 @Parameter(name="*")
@@ -143,6 +199,7 @@ AS_THE_RECIPE_SAYS = Training()
 AS_THE_FILE_SAYS = Source()
 AS_USUAL = Compiling()
 ITS_OWN_DATA = Selection()
+WHOLE = Run()
 
 
 def spike_rows(counts: dict[str, int]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,15 +14,18 @@ from snnc.cli.options import (
     AS_USUAL,
     ITS_OWN_DATA,
     OUT,
+    WHOLE,
     Approximate,
     Chip,
     Compiling,
     ImageFile,
     Model,
     RecipeName,
+    Run,
     Seed,
     Selection,
     Source,
+    Timing,
     Training,
     console,
     spike_rows,
@@ -36,6 +39,7 @@ app = App(
     version=f"snnc {VERSION}",
     default_parameter=Parameter(negative=()),
     result_action="return_value",  # the exit code is ours
+    suppress_keyboard_interrupt=False,  # and so is this one
 )
 
 
@@ -111,14 +115,19 @@ def check(
     model: Model, /, *, target: Chip = "loihi", source: Source = AS_THE_FILE_SAYS, approximate: Approximate = False
 ) -> None:
     """Say whether the operations of a network are possible on a chip; nothing is compiled."""
+    from snnc import families as chips
     from snnc import frontends, pipeline
-    from snnc import target as chips
     from snnc.compilation import Options
+    from snnc.crossbars import rules
+    from snnc.target import Target
 
     chip = chips.load(target)
     network, about = frontends.load(model, source.reading())
     _notes(about)
-    pipeline.check_only(network, chip, Options(approximate=approximate))
+    if isinstance(chip, Target):
+        pipeline.check_only(network, chip, Options(approximate=approximate))
+    else:
+        rules.checked(network, chip, approximate=approximate)
     text = f"{network.name}: every operation is possible on {chip.name}; whether it fits is said by: snnc compile"
     found = {"network": network.name, "target": chip.name, "operations": "ok", "notes": about.get("notes", [])}
     console.result(text, found)
@@ -152,11 +161,19 @@ def compile_(
     ] = 20.0,
     source: Source = AS_THE_FILE_SAYS,
 ) -> None:
-    """Compile a network for a chip: image.snnc, report.json, layers.csv and cores.csv in a folder."""
+    """Compile a network for a chip: image.snnc, report.json, layers.csv and cores.csv in a folder.
+
+    For a chip with a clock: image.snnc, report.json and the files that its Verilog loads.
+    """
+    from snnc import families as chips
     from snnc import report, tickets, workflow
-    from snnc import target as chips
+    from snnc.target import Target
 
     chip, options = chips.load(target), compiling.options()
+    if not isinstance(chip, Target):
+        given = {"--parent": parent, "--finetune": finetune, "--stop-after": stop_after, "--dump": dump}
+        _compile_clocked(model, chip, output, data, options, source, given)
+        return
     if epochs is not None and not finetune:
         raise UsageError("--epochs is for training, and nothing is trained", fix="add --finetune, or leave it out")
     how: dict[str, Any] = {
@@ -184,6 +201,33 @@ def compile_(
     console.result(f"{report.summary(document)}\n{passes}{'wrote':13}{output}/   {files}", document)
 
 
+def _compile_clocked(
+    model: Path,
+    chip: Any,
+    output: Path | None,
+    data: str | None,
+    options: Any,
+    source: Source,
+    given: dict[str, Any],
+) -> None:
+    """The same for a chip with a clock. given: what is not for such chips."""
+    from snnc import clockwork
+    from snnc.crossbars.report import summary
+
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"{name} is for chips of a mesh, and {chip.name} is none", fix=f"leave out {name}")
+    output = output or Path(f"{model.stem}.{chip.name}")
+    with console.progress(f"compile {model.name}") as move:
+        document = clockwork.compile_file(
+            model, chip, output, data=data, options=options, reading=source.reading(), progress=move
+        )
+    _notes(document.source)
+    files = document.files if len(document.files) < 5 else [document.files[0], "...", document.files[-1]]
+    rows = [summary(document), f"{'wrote':13}{output}/   image.snnc  report.json", f"{'':13}{'  '.join(files)}"]
+    console.result("\n".join(rows), document)
+
+
 @app.command
 def simulate(
     file: Annotated[Path, Parameter(help="An image.snnc, or a model (.nir, .pt, .net).")],
@@ -193,7 +237,8 @@ def simulate(
     float_: Annotated[
         bool, Parameter(name="--float", help="Run the float network of a model file, by its semantics, in float64.")
     ] = False,
-    threads: Annotated[int | None, Parameter(help="All cores, if not given.")] = None,
+    running: Run = WHOLE,
+    timing: Timing = None,
     output: Annotated[
         Path | None,
         Parameter(name=OUT, help="Folder for report.json and tables by layer, core, sample, step and link."),
@@ -202,32 +247,62 @@ def simulate(
 ) -> None:
     """Run an image on this machine, exact in every spike, and count what the chip would do; or a network as it is."""
     from snnc import report, workflow
-    from snnc.image import is_image
+    from snnc.image import is_clocked, is_image
 
-    if is_image(file):
-        if float_ or source != AS_THE_FILE_SAYS:
+    if is_clocked(file):
+        if float_ or replace(source, dt=None) != AS_THE_FILE_SAYS:
             raise UsageError("an image holds integers, and says all itself", where=str(file), fix="give the model file")
-        compiled, samples = chosen.load(file)
+        if replace(running, threads=None) != WHOLE or timing is not None:
+            raise UsageError(
+                "a chip with a clock is run cycle by cycle, whole samples at once",
+                where=str(file),
+                fix="leave out --timing, --warmup, --trace, --trace-to, --reset-every and --stream",
+            )
+        _simulate_clocked(file, chosen, running.threads, output, source.dt)
+        return
+    if is_image(file):
+        if float_ or replace(source, dt=None) != AS_THE_FILE_SAYS:
+            raise UsageError("an image holds integers, and says all itself", where=str(file), fix="give the model file")
+        compiled, recording = chosen.open(file, source.dt)
+        compiled = compiled.using(timing)
         with console.progress("simulate") as move:
-            document = workflow.simulate_image(compiled, samples, threads=threads, out=output, progress=move)
+            document = workflow.simulate_image(compiled, recording, running.how(), out=output, progress=move)
         console.result(_more(report.summary(document), document.neurobench), document)
         return
+    if timing is not None:
+        raise UsageError("only an image takes time on a chip", where=str(file), fix="leave out --timing, or compile it")
     network, about = workflow.load_network(file, source.reading(), integer=not float_)
     _notes(about)
-    data = workflow.network_inputs(network, about, chosen.data, chosen.split, chosen.samples)
+    data = workflow.network_inputs(network, about, chosen.data, chosen.excerpt())
     with console.progress("simulate") as move:
-        activity = workflow.simulate_network(network, data, threads=threads, out=output, progress=move)
+        activity = workflow.simulate_network(network, data, running.how(), out=output, progress=move)
     console.result(_more(report.activity_table(activity), activity.neurobench), activity)
 
 
+def _simulate_clocked(
+    file: Path, chosen: Selection, threads: int | None, output: Path | None, dt: float | None
+) -> None:
+    """The same for an image of a chip with a clock."""
+    from snnc import clockwork, workflow
+    from snnc.crossbars.image import Image
+    from snnc.crossbars.report import summary
+    from snnc.recordings import whole
+
+    image = Image.load(file)
+    samples = whole(workflow.required_recording(image, chosen.data, chosen.excerpt(), dt))
+    with console.progress("simulate") as move:
+        document = clockwork.simulate_image(image, samples, threads=threads, out=output, progress=move)
+    console.result(summary(document), document)
+
+
 @app.command
-def estimate(image: ImageFile, *, chosen: Selection = ITS_OWN_DATA) -> None:
+def estimate(image: ImageFile, *, chosen: Selection = ITS_OWN_DATA, timing: Timing = None) -> None:
     """Energy and time per sample: counted events times the chip's constants, each with its source."""
     from snnc import report, workflow
 
     compiled, samples = chosen.load(image)
     with console.progress("simulate") as move:
-        document = workflow.simulate_image(compiled, samples, progress=move)
+        document = workflow.simulate_image(compiled.using(timing), samples, progress=move)
     console.result(report.cost_table(document), {"cost": document.cost, "this": document.this})
 
 
@@ -268,9 +343,16 @@ def report(
     ] = "text",
 ) -> None:
     """Show the report of a compilation again."""
+    from snnc import clockwork, workflow
     from snnc import report as reports
-    from snnc import workflow
+    from snnc.crossbars.report import summary
 
+    if (clocked := clockwork.read_report(folder)) is not None:
+        if format not in ("text", "json"):
+            raise UsageError(f"a report of {clocked.target} has no {format}", fix="choose --format text or json")
+        console.json = console.json or format == "json"
+        console.result(summary(clocked), clocked)
+        return
     document = workflow.read_report(folder)
     forms = {
         "text": reports.summary,
@@ -297,8 +379,8 @@ def diff(a: Annotated[Path, COMPILED], b: Annotated[Path, COMPILED], /) -> None:
 @app.command
 def targets(name: Annotated[str | None, Parameter(help="A chip or a .toml file.")] = None) -> None:
     """List the chips, or show every number of one with its source, and the rules."""
+    from snnc import families as chips
     from snnc import report
-    from snnc import target as chips
 
     if name is None:
         chosen = [chips.load(n) for n in chips.names()]

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,17 +102,18 @@ class _Budget:
         return f"{self.path}: {at}"
 
 
-def read_tree(path: Path) -> Tree:
+def read_tree(path: Path, *, attributes: Collection[str] = ()) -> Tree:
     """All groups and datasets of a file; keys in the order of HDF5, i.e. alphabetical.
 
-    Attributes are not read. InputError for anything but a whole file within the limits above.
+    attributes: names of single numbers that groups may have; one called dt becomes the leaf "@dt". No others are read.
+    InputError for anything but a whole file within the limits above.
     """
     where = str(path)
     if not sniff(path).startswith(SIGNATURE):
         raise InputError("this is not an HDF5 file", where=where, fix="check that the download is complete")
     with path.open("rb") as raw, _guard(where), h5py.File(path, "r") as file:
         size = path.stat().st_size
-        return _group(file.id, "", 0, _Budget(path, Heaps(raw, size), size, OBJECTS))
+        return _group(file.id, "", 0, _Budget(path, Heaps(raw, size), size, OBJECTS), attributes)
 
 
 @contextmanager
@@ -128,7 +129,7 @@ def _guard(where: str) -> Iterator[None]:
 # h5py's low-level interface takes a fifth of the time of its groups and datasets, which matters for thousands of them.
 
 
-def _group(group: h5py.h5g.GroupID, at: str, depth: int, budget: _Budget) -> Tree:
+def _group(group: h5py.h5g.GroupID, at: str, depth: int, budget: _Budget, attributes: Collection[str]) -> Tree:
     if depth > DEPTH:
         raise InputError(f"groups are nested deeper than {DEPTH}, or contain themselves", where=budget.place(at))
     tree: Tree = {}
@@ -151,13 +152,25 @@ def _group(group: h5py.h5g.GroupID, at: str, depth: int, budget: _Budget) -> Tre
                 )
             item = h5py.h5o.open(group, raw)
             if isinstance(item, h5py.h5g.GroupID):
-                tree[name] = _group(item, here, depth + 1, budget)
+                tree[name] = _group(item, here, depth + 1, budget, attributes)
             elif isinstance(item, h5py.h5d.DatasetID):
                 with _guard(budget.place(here)):
                     tree[name] = _dataset(item, here, budget)
             else:
                 raise InputError("it is neither a group nor a dataset", where=budget.place(here))
+        for name in attributes:
+            if h5py.h5a.exists(group, name.encode()):
+                tree[f"@{name}"] = _attribute(h5py.h5a.open(group, name.encode()), budget.place(f"{at}/@{name}"))
     return tree
+
+
+def _attribute(attribute: h5py.h5a.AttrID, where: str) -> np.ndarray:
+    dtype, shape = attribute.dtype, attribute.shape
+    if dtype.kind not in "iuf" or dtype.itemsize > 8 or shape != ():
+        raise InputError(f"type {dtype} with shape {shape} is no number", where=where)
+    value = np.zeros((), dtype)
+    attribute.read(value)
+    return value
 
 
 def _dataset(dataset: h5py.h5d.DatasetID, at: str, budget: _Budget) -> np.ndarray | str:

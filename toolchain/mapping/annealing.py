@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from snnc.jit import lean
-from snnc.mapping.problem import Graph, Limits, Problem
+from snnc.mapping.problem import Graph, Limits, Problem, extent
 from snnc.mapping.state import COST, NEURONS, OVERLOAD, State, at, gain, move, put, take
 
 _TINY = 1e-9
@@ -67,7 +67,7 @@ def _anneal(
         if core == here:
             continue
         allowed = -temperature * np.log(_uniform(random))
-        size = g.member_ptr[atom + 1] - g.member_ptr[atom]
+        size = extent(g, atom)
         partner = -1
         if s.used[core, NEURONS] + size > lim.most[NEURONS]:
             if holds[core] == 0:
@@ -76,7 +76,7 @@ def _anneal(
         elif holds[core] > 0 and _below(random, 8) == 0:
             partner = held[core, _below(random, holds[core])]
         if partner >= 0:
-            other = g.member_ptr[partner + 1] - g.member_ptr[partner]
+            other = extent(g, partner)
             if other > 2 * size or size > 2 * other:
                 continue  # a tile for a neuron: it would not fit, and costs a thousand times as much to find out
         expected = -gain(g, s, atom, core)

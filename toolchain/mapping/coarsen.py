@@ -197,6 +197,7 @@ def contract(problem: Problem, label: np.ndarray) -> Problem:
         synapses=np.concatenate([np.zeros(0, np.int32), *counts]).astype(np.int32),
         population=population,
         population_of=graph.population_of,
+        compartments=graph.compartments,
         rate=graph.rate,
         load=np.bincount(label, weights=graph.load, minlength=clusters),
         group_ptr=np.concatenate([[0], np.cumsum(np.bincount(pair // problem.groups, minlength=clusters))]).astype(

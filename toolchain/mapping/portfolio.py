@@ -209,11 +209,11 @@ def _core_counts(problem: Problem, base: Found, cores: int | None, most: int) ->
 
 def _spread(problem: Problem, cores: int) -> Problem:
     """The problem on cores so small that it takes `cores` of them."""
-    graph = problem.graph
-    neurons = int(graph.member_ptr[-1])
+    extent = problem.extent()
+    neurons = int(extent.sum())
     if neurons > (cores - 1) * problem.limits.most[NEURONS]:
         return problem
-    room = max(int(np.diff(graph.member_ptr).max()), math.ceil(1.03 * neurons / cores))
+    room = max(int(extent.max()), math.ceil(1.03 * neurons / cores))
     most = problem.limits.most.copy()
     most[NEURONS] = min(most[NEURONS], room)
     return replace(problem, limits=problem.limits._replace(most=most))

@@ -34,6 +34,7 @@ class Graph(NamedTuple):
     row_ptr: int64 (A + 1,), rows of each atom. row_projection: int32 (R,). begin, end: int64 (R,), entries of
     each row. source: int32 (E,), a neuron. synapses: int32 (E,), its synapses in the row; (0,) where all are 1.
     population: int32 (A,). population_of: int32 (Q,), the one in which a projection ends.
+    compartments: int64 (P,), of a neuron of each population.
     rate: float64 (N,), spikes per step. load: float64 (A,), what balance counts.
     group_ptr: int64 (A + 1,), group, group_size: parameter sets of each atom and its neurons of each.
     shared: int64 (R, 8), bits of the row as shared lists, per column of `bits`; (0, 8) where none are shared.
@@ -50,6 +51,7 @@ class Graph(NamedTuple):
     synapses: np.ndarray
     population: np.ndarray
     population_of: np.ndarray
+    compartments: np.ndarray
     rate: np.ndarray
     load: np.ndarray
     group_ptr: np.ndarray
@@ -117,10 +119,20 @@ class Problem:
         """The same of each atom, float64 (A,)."""
         return np.bincount(self.row_atom, weights=self.row_synapses(weight), minlength=self.atoms)
 
+    def extent(self) -> np.ndarray:
+        """Compartments of each atom, int64 (A,)."""
+        return np.diff(self.graph.member_ptr) * self.graph.compartments[self.graph.population]
+
     def core_of(self, core: np.ndarray) -> np.ndarray:
         """Core of each neuron, int32 (N,), -1 for inputs, from that of each atom."""
         atom_of = self.graph.atom_of
         return np.where(atom_of >= 0, core[atom_of], -1).astype(np.int32)
+
+
+@lean
+def extent(g: Graph, atom: int) -> int:
+    """Compartments of an atom: what it takes of what a core holds of neurons."""
+    return int((g.member_ptr[atom + 1] - g.member_ptr[atom]) * g.compartments[g.population[atom]])
 
 
 @lean
@@ -168,6 +180,7 @@ def build(network: Network, rates: np.ndarray, target: Target, tiles: Mapping[st
         synapses=rows.count,
         population=np.concatenate(population),
         population_of=np.array([network.rank[p.post] for p in network.projections], np.int32),
+        compartments=np.array([p.compartments for p in network.populations], np.int64),
         rate=np.asarray(rates, np.float64),
         load=np.zeros(atoms),
         group_ptr=group_ptr,
@@ -257,7 +270,7 @@ def limits(network: Network, target: Target, shares: np.ndarray) -> Limits:
     dense = [dense_bits(p, bits, synapse) for p, bits in zip(network.projections, weight, strict=True)]
     kinds, kind = np.unique(np.array([weight, dense], np.int64) + np.array(other, np.int64), return_inverse=True)
     plain_kind, dense_kind = kind.reshape(2, -1).astype(np.int32)
-    sizes = np.arange(min(2 * core.neurons.value, network.size) + 2)
+    sizes = np.arange(min(2 * core.neurons.value, 2 * network.size) + 2)
     widths = _index_widths(synapse)
     bits = [[axon_bits(sizes, int(f) + w, synapse) for w in widths] for f in kinds]
     index = [widths.index(synapse.index_bits.holding(max(1, (max(1, int(n)) - 1).bit_length()))) for n in sizes]

@@ -107,7 +107,7 @@ def shares(problem: Problem, *, dense: bool) -> tuple[np.ndarray, np.ndarray]:
     if len(graph.shared) and dense:
         bits = np.where(limits.shares[graph.row_projection], np.minimum(bits, graph.shared[:, 3]), bits)
     memory = np.bincount(problem.row_atom, weights=bits, minlength=problem.atoms) / limits.most[BITS]
-    return np.diff(graph.member_ptr) / limits.most[NEURONS], memory
+    return problem.extent() / limits.most[NEURONS], memory
 
 
 def _make_room(problem: Problem, s: State, penalty: float) -> bool:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from snnc.jit import lean
-from snnc.mapping.problem import Graph, Limits, Problem
+from snnc.mapping.problem import Graph, Limits, Problem, extent
 from snnc.mapping.state import (
     BITS,
     COST,
@@ -281,7 +281,7 @@ def _bits(g: Graph, lim: Limits, atom: int) -> float:
 @lean
 def _most(g: Graph, lim: Limits, s: State, atom: int, bits: float, met: Met, found: int, full: bool) -> int:
     """The listed core that attracts an atom most among those with room, or -1. full: overloaded ones, too."""
-    size, here = g.member_ptr[atom + 1] - g.member_ptr[atom], s.core[atom]
+    size, here = extent(g, atom), s.core[atom]
     best, most = -1, -0.5
     for k in range(found):
         core = met.listed[k]

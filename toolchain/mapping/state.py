@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from snnc.jit import lean
-from snnc.mapping.problem import PLAIN, Graph, Limits, Problem
+from snnc.mapping.problem import PLAIN, Graph, Limits, Problem, extent
 
 NEURONS, IN_AXONS, OUT_AXONS, BITS, GROUPS, LOAD = range(6)
 COST, OVERLOAD = range(2)
@@ -242,7 +242,7 @@ def _reach(g: Graph, s: State, source: int, core: int, sign: int) -> None:
 def _hold(g: Graph, s: State, atom: int, core: int, sign: int) -> None:
     """The neurons of an atom come to a core (1) or leave it (-1)."""
     size = g.member_ptr[atom + 1] - g.member_ptr[atom]
-    s.used[core, NEURONS] += sign * size
+    s.used[core, NEURONS] += sign * extent(g, atom)
     s.used[core, LOAD] += sign * g.load[atom]
     s.width[core, g.population[atom]] += sign * size
     for k in range(g.group_ptr[atom], g.group_ptr[atom + 1]):

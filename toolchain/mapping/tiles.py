@@ -74,7 +74,7 @@ def _box(network: Network, population: Population, target: Target, reach: float)
     """Channels, rows and columns of a tile; None where neurons do better one by one. reach: cores a spike goes to."""
     into = network.into(population.name)
     convs = [p for p in into if isinstance(p.op, Conv2d)]
-    if not convs or len(convs) != len(into):
+    if not convs or len(convs) != len(into) or population.compartments > 1:
         return None
     shape = _image(network, population)
     if any(_conv(p).images(network[p.pre].shape)[1] != shape for p in convs):

@@ -14,25 +14,30 @@ import numpy as np
 
 from snnc.compilation import Compilation
 from snnc.network import ANALOGUE, SPIKING, Network, Population, Semantics
-from snnc.target import Target
 
 
 def run(c: Compilation) -> Compilation:
     """Replace what the target of `c` cannot do, if `c.options.approximate`."""
     if not c.options.approximate:
         return c.found(approximate={"asked": False, "layers": []})
-    changes: dict[str, list[str]] = {p.name: [] for p in c.network.populations}
-    network = _semantics(c.network, c.target, changes)
-    network = _late_biases(network, changes)
+    network, changes = nearest(c.network, c.target.neuron.resets)
     layers = [{"layer": name, "changes": what} for name, what in changes.items() if what]
     return replace(c, network=network).found(approximate={"asked": True, "layers": layers})
 
 
-def _semantics(network: Network, target: Target, changes: dict[str, list[str]]) -> Network:
-    nearest = tuple(_nearest(p, target) for p in network.populations)
-    for before, after in zip(network.populations, nearest, strict=True):
+def nearest(
+    network: Network, resets: tuple[str, ...], compares: tuple[str, ...] = (">",)
+) -> tuple[Network, dict[str, list[str]]]:
+    """The network with what neurons of a chip can do, and what changed in each layer, in words.
+
+    resets, compares: what the chip can do, by the names of :class:`snnc.network.Semantics`; the first of each stands
+    for those that it cannot.
+    """
+    changes: dict[str, list[str]] = {p.name: [] for p in network.populations}
+    populations = tuple(_nearest(p, resets, compares) for p in network.populations)
+    for before, after in zip(network.populations, populations, strict=True):
         changes[before.name] += _changes(before, after)
-    return replace(network, populations=nearest)
+    return _late_biases(replace(network, populations=populations), changes), changes
 
 
 def _late_biases(network: Network, changes: dict[str, list[str]]) -> Network:
@@ -42,16 +47,17 @@ def _late_biases(network: Network, changes: dict[str, list[str]]) -> Network:
     return replace(network, projections=tuple(replace(p, bias_start=0) for p in network.projections))
 
 
-def _nearest(population: Population, target: Target) -> Population:
-    """The population with semantics that the target has; one that never resets has none that comes near."""
+def _nearest(population: Population, resets: tuple[str, ...], compares: tuple[str, ...]) -> Population:
+    """The population with semantics that the chip has; one that never resets has none that comes near."""
     how = population.semantics
     if population.neuron in ANALOGUE:
         start = "zero" if np.any(population.params.get("v_leak", 0)) else how.start
         return replace(population, semantics=replace(how, start=start, output="now"))
     if population.neuron not in SPIKING or how.reset == "none":
         return population
-    reset = how.reset if how.reset in target.neuron.resets else target.neuron.resets[0]
-    nearest = Semantics(reset=reset, decay=how.decay, gain=how.gain, arithmetic=how.arithmetic)
+    reset = how.reset if how.reset in resets else resets[0]
+    compare = how.compare if how.compare in compares else compares[0]
+    nearest = Semantics(reset=reset, compare=compare, decay=how.decay, gain=how.gain, arithmetic=how.arithmetic)
     params = dict(population.params)
     if how.reset == "value" and reset == "zero":
         # Potentials are counted from v_reset; that the membrane starts there is what is approximate.

@@ -15,7 +15,6 @@ import numpy as np
 from snnc.compilation import Compilation, Options
 from snnc.network import Network
 from snnc.resources import usage
-from snnc.simulator import timing
 from snnc.target import Target
 
 if TYPE_CHECKING:
@@ -89,12 +88,18 @@ def _fastest(
 
 
 def _work(task: Problem, target: Target) -> np.ndarray:
-    """Nanoseconds that each atom takes of a step, on average, (A,): its synapses, neurons and spikes."""
+    """Nanoseconds that each atom takes of a step, on average, (A,): its synapses, neurons and spikes.
+
+    Updates that are active where something changes are taken as active: rates do not tell where nothing does.
+    """
     cost, graph = target.timing, task.graph
     fired = np.add.reduceat(graph.rate[graph.members], graph.member_ptr[:-1])
+    active = fired if cost.updates == "spiking" else task.extent()
+    more = cost.neuron_active_ns.value - cost.neuron_inactive_ns.value
     return np.asarray(
         task.synapses(graph.rate) * cost.synop_ns.value
-        + np.diff(graph.member_ptr) * cost.neuron_active_ns.value
+        + task.extent() * cost.neuron_inactive_ns.value
+        + active * more
         + fired * cost.spike_ns.value
     )
 
@@ -104,4 +109,4 @@ def _step_ns(found: Found, work: np.ndarray, target: Target) -> float:
     tiles_used = -(-found.cores // target.mesh.cores_per_tile.value)
     busy = np.bincount(found.core, weights=work, minlength=found.cores).max()
     chips = -(-found.cores // target.mesh.cores)
-    return float(busy) + timing.barrier_ns(target.timing, target.mesh, tiles_used, chips)
+    return float(busy) + target.timing.barrier_ns(tiles_used, chips)

@@ -28,7 +28,7 @@ import numpy as np
 from snnc import ops
 from snnc.compilation import Compilation
 from snnc.euler import discretise
-from snnc.network import SPIKING, Network, Population, Projection
+from snnc.network import GRADED, SPIKING, Network, Population, Projection
 from snnc.ops import Conv2d, Linear, Shape
 from snnc.passes.dissolve import bias_alone
 from snnc.simulator.common import integer_params
@@ -177,7 +177,7 @@ def _may_spike(network: Network, population: Population, alive: Flags) -> np.nda
     for projection in network.into(population.name):
         op, shape = projection.op, network[projection.pre].shape
         sources = alive[projection.pre].astype(np.float64)
-        if network[projection.pre].neuron == "input":
+        if network[projection.pre].neuron in ("input", GRADED):  # of which no bound on values is known
             fed |= ops.apply(_magnitude(op), sources, shape) > 0
         else:
             up += ops.apply(_part(op, 1), sources, shape)

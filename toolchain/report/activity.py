@@ -26,6 +26,7 @@ def activity(
     steps: int,
     labels: np.ndarray | None,
     seconds: float,
+    warmup: int = 0,
 ) -> NetworkActivity:
     """The report of a run.
 
@@ -55,6 +56,7 @@ def activity(
         outputs={name: totals[name].tolist() for name in network.outputs},
         accuracy=accuracy(totals[network.outputs[0]], labels) if known and labels is not None else None,
         seconds=seconds,
+        warmup=warmup,
         neurobench=neurobench(workload.neurobench(network, counted)),
     )
 
@@ -96,6 +98,8 @@ def activity_table(found: NetworkActivity) -> str:
     """The report on one screen."""
     name, rest = found.network, f"{found.arithmetic}, dt {found.dt:g} s, {found.seconds:.1f} s"
     rows = [f"{name:<42} {rest}", f"data         {found.samples} samples x {found.steps} steps of {found.data}", ""]
+    if found.warmup:
+        rows.insert(2, f"warm-up      {found.warmup} steps before these, run and not counted")
     rows.append(f"{'layer':16}{'model':12}{'neurons':>10}{'spikes':>14}{'per step':>11}")
     for layer in found.layers:
         rate = f"{layer.rate:11.4f}"

@@ -33,7 +33,7 @@ from snnc.report.schema import (
 from snnc.resources import FORMATS, pattern
 from snnc.simulator import Estimate, Run, accounting, energy, workload
 
-KINDS = ("synapse_pj", "neuron_pj", "spike_pj", "hop_pj", "crossing_pj")
+KINDS = ("synapse_pj", "neuron_pj", "spike_pj", "message_pj", "hop_pj", "crossing_pj")
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,6 +294,7 @@ def _activity(data: str, measured: _Measured | None) -> Activity | None:
         input_spikes=_mean(total.input_spikes),
         neuron_updates=_mean(total.active + total.inactive),
         active_updates=_mean(total.active),
+        warmup=measured.run.warmup,
         busiest_link=_busiest(by_link),
     )
 
@@ -317,4 +318,8 @@ def _cost(measured: _Measured | None) -> Cost | None:
         cost.static_pj,
         [asdict(c) for c in cost.constants],
         cost.crossing_pj,
+        cost.message_pj,
+        cost.timing,
+        cost.least_pj,
+        cost.latest_ns,
     )

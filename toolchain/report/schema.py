@@ -74,6 +74,7 @@ class Layer(msgspec.Struct, frozen=True):
     synapse_pj: float | None = None
     neuron_pj: float | None = None
     spike_pj: float | None = None
+    message_pj: float | None = None
     hop_pj: float | None = None
     crossing_pj: float | None = None
     clipped: int | None = None
@@ -113,6 +114,7 @@ class Core(msgspec.Struct, frozen=True):
     synapse_pj: float | None = None
     neuron_pj: float | None = None
     spike_pj: float | None = None
+    message_pj: float | None = None
     hop_pj: float | None = None
     crossing_pj: float | None = None
 
@@ -144,7 +146,11 @@ class BusyLink(msgspec.Struct, frozen=True):
 
 
 class Activity(msgspec.Struct, frozen=True):
-    """What was simulated, and how much of it was work for the neurons. busiest_link: None where nothing travels."""
+    """What was simulated, and how much of it was work for the neurons.
+
+    steps: those counted. warmup: steps before them, which were run and are counted nowhere. busiest_link: None where
+    nothing travels.
+    """
 
     data: str
     samples: int
@@ -153,6 +159,7 @@ class Activity(msgspec.Struct, frozen=True):
     input_spikes: float
     neuron_updates: float
     active_updates: float
+    warmup: int = 0
     busiest_link: BusyLink | None = None
 
 
@@ -174,7 +181,8 @@ class Steps(msgspec.Struct, frozen=True):
 class Cost(msgspec.Struct, frozen=True):
     """Energy per sample in pJ by kind; the total is dynamic energy without static_pj.
 
-    crossing_pj: of hops from chip to chip, beyond hop_pj. static_pj: of all chips in use.
+    crossing_pj: of hops from chip to chip, beyond hop_pj. static_pj: of all chips in use. timing: the set of constants.
+    least_pj: the total if no update of a neuron was an active one. latest_ns: the time if every message waits.
     """
 
     synapse_pj: float
@@ -184,6 +192,10 @@ class Cost(msgspec.Struct, frozen=True):
     static_pj: float | None
     constants: list[dict[str, Any]]
     crossing_pj: float = 0.0
+    message_pj: float = 0.0
+    timing: str = ""
+    least_pj: float | None = None
+    latest_ns: float | None = None
 
 
 class SynapticOperations(msgspec.Struct, frozen=True):
@@ -264,7 +276,7 @@ class NetworkActivity(msgspec.Struct, frozen=True):
     """What a network did that was run as it is, without a chip.
 
     arithmetic: "float64" or "integer". outputs: population that is read out -> its total per sample and neuron.
-    seconds: wall time of the simulation alone.
+    seconds: wall time of the simulation alone. warmup: steps before `steps`, which were run and are counted nowhere.
     """
 
     network: str
@@ -277,7 +289,8 @@ class NetworkActivity(msgspec.Struct, frozen=True):
     outputs: dict[str, list[list[float]]]
     accuracy: float | None
     seconds: float
-    neurobench: NeuroBench
+    neurobench: NeuroBench | None = None
+    warmup: int = 0
 
 
 def to_json(report: Report) -> bytes:

@@ -38,7 +38,8 @@ def samples_csv(image: Image, run: Run) -> str:
         "prediction": run.outputs.argmax(axis=1),
         **vars(total),
         "link_messages": messages.max(axis=1, initial=0),
-        "time_ns": run.step_ns.sum(axis=1).round(3),
+        "time_ns": run.time_ps / 1000,
+        "latest_ns": run.latest_ps / 1000,
         "energy_pj": energy.kinds(image, total).total_pj.round(3),
     }
     return _csv(list(columns), zip(*columns.values(), strict=True))

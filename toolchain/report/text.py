@@ -180,11 +180,12 @@ def cost_table(report: Report) -> str:
     assert activity is not None
     total = side.energy_pj or 0.0
     lines = [f"{report.network} on {report.target_title}", f"{activity.samples} samples of {activity.data}", ""]
-    lines += [f"{'energy':{LABEL}}{energy(total):>12} per sample, dynamic"]
+    lines += [f"{'energy':{LABEL}}{energy(total):>12} per sample, dynamic{_range(cost.least_pj, total)}"]
     for label, value in (
         ("  synapses", cost.synapse_pj),
         ("  neurons", cost.neuron_pj),
         ("  spikes", cost.spike_pj),
+        *([("  messages", cost.message_pj)] if cost.message_pj else []),
         ("  hops", cost.hop_pj),
         *([("  crossings", cost.crossing_pj)] if report.chips > 1 else []),
     ):
@@ -193,8 +194,9 @@ def cost_table(report: Report) -> str:
         lines.append(f"{'static':{LABEL}}{'-':>12}  no source gives the static power")
     else:
         lines.append(f"{'static':{LABEL}}{energy(cost.static_pj):>12} per sample, {_chips(report.chips)}")
-    lines.append(f"{'time':{LABEL}}{duration(side.time_ns or 0.0):>12} per sample")
-    lines += ["", "constants"]
+    most = "" if cost.latest_ns == side.time_ns or cost.latest_ns is None else f", at most {duration(cost.latest_ns)}"
+    lines.append(f"{'time':{LABEL}}{duration(side.time_ns or 0.0):>12} per sample{most}")
+    lines += ["", f"constants {cost.timing}".rstrip()]
     sources = list(dict.fromkeys(c["source"] for c in cost.constants))
     for c in cost.constants:
         number = f"{c['value']:g} {c['unit'].replace('mw', 'mW').replace('pj', 'pJ')}"
@@ -202,6 +204,10 @@ def cost_table(report: Report) -> str:
         lines.append(f"  {c['name']:26}{number:>10}  {c['kind']:9} [{sources.index(c['source']) + 1}]{note}")
     lines += ["", "sources", *(f"  [{k + 1}] {s}" for k, s in enumerate(sources))]
     return "\n".join(lines)
+
+
+def _range(least: float | None, total: float) -> str:
+    return "" if least is None or least == total else f"; {energy(least)} if no update of a neuron is an active one"
 
 
 def _head(report: Report) -> str:
@@ -222,6 +228,7 @@ def _measured(report: Report) -> list[str]:
     accuracy = "" if activity.accuracy is None else f"accuracy {activity.accuracy:.2%}"
     return [
         _row("simulated", f"{activity.samples} samples x {activity.steps} steps of {activity.data}", accuracy),
+        *([_row("warm-up", f"{activity.warmup} steps before these, run and not counted")] if activity.warmup else []),
         _row(
             "per sample",
             f"{_count(this.synops)} SynOps",

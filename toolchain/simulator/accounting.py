@@ -17,8 +17,7 @@ import numpy as np
 from scipy import sparse
 
 from snnc.image import Image
-from snnc.network import Projection
-from snnc.resources import FORMATS, pattern
+from snnc.resources import FORMATS
 from snnc.simulator.run import STEP_WORK, Run
 
 
@@ -26,20 +25,25 @@ from snnc.simulator.run import STEP_WORK, Run
 class Layers:
     """Per population, inputs included, in network order; int64 (samples, layers) unless said otherwise.
 
-    spikes: fired. synops, effective_synops: in the synapses that lead into the layer. active, inactive: neuron
-    updates. updates: all of them per sample, (layers,). messages: spikes of the layer times cores reached besides
-    their own (inputs: cores). hops_x, hops_y: of these messages on the mesh. crossings: those hops that lead to
-    another chip.
+    spikes: fired. synops, effective_synops: in the synapses that lead into the layer; dense_synops, kernel_synops: of
+    synops those stored in that format. active, inactive: neuron updates. updates: all of them per sample, (layers,).
+    messages: spikes of the layer times cores reached besides their own (inputs: cores). sent, received: messages that
+    cores send out for the layer and take in from it, own cores included; inputs are only received. hops_x, hops_y: of
+    these messages on the mesh. crossings: those hops that lead to another chip.
     """
 
     names: tuple[str, ...]
     spikes: np.ndarray
     synops: np.ndarray
     effective_synops: np.ndarray
+    dense_synops: np.ndarray
+    kernel_synops: np.ndarray
     active: np.ndarray
     inactive: np.ndarray
     updates: np.ndarray
     messages: np.ndarray
+    sent: np.ndarray
+    received: np.ndarray
     hops_x: np.ndarray
     hops_y: np.ndarray
     crossings: np.ndarray
@@ -49,16 +53,21 @@ class Layers:
 class Cores:
     """Per core; int64 (samples, cores).
 
-    spikes: fired. synops, effective_synops: in its memory. active, inactive: neuron updates. messages: sent
-    to other cores. hops_x, hops_y, crossings: of those.
+    spikes: fired. synops, effective_synops, dense_synops, kernel_synops: in its memory. active, inactive: neuron
+    updates. messages: sent to other cores. sent, received: to all cores and from all and outside, itself included.
+    hops_x, hops_y, crossings: of those that it sends.
     """
 
     spikes: np.ndarray
     synops: np.ndarray
     effective_synops: np.ndarray
+    dense_synops: np.ndarray
+    kernel_synops: np.ndarray
     active: np.ndarray
     inactive: np.ndarray
     messages: np.ndarray
+    sent: np.ndarray
+    received: np.ndarray
     hops_x: np.ndarray
     hops_y: np.ndarray
     crossings: np.ndarray
@@ -74,9 +83,13 @@ class Steps:
     spikes: np.ndarray
     synops: np.ndarray
     effective_synops: np.ndarray
+    dense_synops: np.ndarray
+    kernel_synops: np.ndarray
     active: np.ndarray
     inactive: np.ndarray
     messages: np.ndarray
+    sent: np.ndarray
+    received: np.ndarray
     hops_x: np.ndarray
     hops_y: np.ndarray
     crossings: np.ndarray
@@ -112,9 +125,13 @@ class Totals:
     spikes: np.ndarray
     synops: np.ndarray
     effective_synops: np.ndarray
+    dense_synops: np.ndarray
+    kernel_synops: np.ndarray
     active: np.ndarray
     inactive: np.ndarray
     messages: np.ndarray
+    sent: np.ndarray
+    received: np.ndarray
     hops_x: np.ndarray
     hops_y: np.ndarray
     crossings: np.ndarray
@@ -127,27 +144,34 @@ def layers(image: Image, run: Run) -> Layers:
     network, spikes = image.network, run.spikes.astype(np.int64)
     starts = list(network.offsets.values())
     names = [p.name for p in network.populations]
-    synops, effective = np.zeros((2, len(spikes), len(names)), np.int64)
+    synops, effective, dense, kernel = np.zeros((4, len(spikes), len(names)), np.int64)
     for projection in network.projections:
         start = network.offsets[projection.pre]
         fired = spikes[:, start : start + network[projection.pre].size]
-        stored, existing = _fan_out(image, projection)
-        synops[:, names.index(projection.post)] += fired @ stored
-        effective[:, names.index(projection.post)] += fired @ existing
+        usage, post = image.usage, names.index(projection.post)
+        visits, formats = usage.visits_of[projection.name], usage.formats[projection.name]
+        synops[:, post] += fired @ visits.sum(axis=0, dtype=np.int64)
+        effective[:, post] += fired @ usage.existing_of[projection.name].sum(axis=0, dtype=np.int64)
+        for total, form in ((dense, "dense"), (kernel, "kernel")):
+            total[:, post] += fired @ (visits.T @ (formats == FORMATS.index(form)).astype(np.int64))
 
     def by_layer(cost: np.ndarray) -> np.ndarray:
         return np.add.reduceat(spikes * cost, starts, axis=1)
 
-    updates = np.array([0 if p.neuron == "input" else p.size * run.steps for p in network.populations])
+    updates = np.array([0 if p.neuron == "input" else p.size * p.compartments * run.steps for p in network.populations])
     return Layers(
         names=tuple(names),
         spikes=by_layer(np.ones(network.size, np.int64)),
         synops=synops,
         effective_synops=effective,
+        dense_synops=dense,
+        kernel_synops=kernel,
         active=run.layer_active,
         inactive=updates - run.layer_active,
         updates=updates,
         messages=by_layer(image.routes.messages),
+        sent=by_layer(image.sends),
+        received=by_layer(np.diff(image.usage.stored.indptr)),
         hops_x=by_layer(image.routes.hops_x),
         hops_y=by_layer(image.routes.hops_y),
         crossings=by_layer(image.routes.crossings),
@@ -171,9 +195,13 @@ def cores(image: Image, run: Run) -> Cores:
         spikes=run.core_spikes,
         synops=run.core_synops,
         effective_synops=spikes @ image.usage.effective,
+        dense_synops=spikes @ image.stored_as("dense"),
+        kernel_synops=spikes @ image.stored_as("kernel"),
         active=run.core_active,
         inactive=image.usage.neurons * run.steps - run.core_active,
         messages=sent(routes.messages),
+        sent=sent(image.sends),
+        received=spikes @ (image.usage.stored > 0).astype(np.int64),
         hops_x=sent(routes.hops_x),
         hops_y=sent(routes.hops_y),
         crossings=sent(routes.crossings),
@@ -182,7 +210,7 @@ def cores(image: Image, run: Run) -> Cores:
 
 def steps(image: Image, run: Run) -> Steps:
     """Figures per step."""
-    counted = {name: run.step_work[:, :, k] for k, name in enumerate(STEP_WORK) if name != "axons"}
+    counted = {name: run.step_work[:, :, k] for k, name in enumerate(STEP_WORK)}
     return Steps(**counted, inactive=int(image.usage.neurons.sum()) - counted["active"], time_ns=run.step_ns)
 
 
@@ -219,26 +247,16 @@ def _totals(image: Image, by_layer: Layers, by_core: Cores) -> Totals:
         spikes=by_core.spikes.sum(axis=1),
         synops=by_core.synops.sum(axis=1),
         effective_synops=by_core.effective_synops.sum(axis=1),
+        dense_synops=by_core.dense_synops.sum(axis=1),
+        kernel_synops=by_core.kernel_synops.sum(axis=1),
         active=by_core.active.sum(axis=1),
         inactive=by_core.inactive.sum(axis=1),
         messages=by_core.messages.sum(axis=1),
+        sent=by_core.sent.sum(axis=1),
+        received=by_core.received.sum(axis=1),
         hops_x=by_layer.hops_x.sum(axis=1),
         hops_y=by_layer.hops_y.sum(axis=1),
         crossings=by_layer.crossings.sum(axis=1),
         input_spikes=by_layer.spikes[:, outside].sum(axis=1),
         input_messages=by_layer.messages[:, outside].sum(axis=1),
     )
-
-
-def _fan_out(image: Image, projection: Projection) -> tuple[np.ndarray, np.ndarray]:
-    """Synapses that one spike of each source neuron visits, (pre,) each: stored, and existing."""
-    network, usage = image.network, image.usage
-    start, size = network.offsets[projection.post], network[projection.post].size
-    core = image.mapping.core_of[start : start + size]
-    width = np.bincount(core, minlength=usage.cores)
-    member = sparse.csr_array((np.ones(size, np.int64), (core, np.arange(size))), shape=(usage.cores, size))
-    existing = sparse.csr_array(member @ pattern(network, projection)).tocoo()
-    dense = usage.formats[projection.name] == FORMATS.index("dense")
-    stored = np.where(dense[existing.row], width[existing.row], existing.data)
-    sums = [np.bincount(existing.col, weights=w, minlength=existing.shape[1]) for w in (stored, existing.data)]
-    return sums[0].astype(np.int64), sums[1].astype(np.int64)

@@ -1,44 +1,43 @@
 """Axons as the kernel wants them: what a spike adds to the counters of all cores, in rows that are added at once.
 
-An axon is a pair of a neuron and a core that it reaches; it holds the number of stored synapses that a spike of the
-neuron visits there. A row holds those of one neuron in LANES cores of neighbouring numbers, zeros included. Where the
-neurons of a population reach about the same cores (a window), each has a row for every LANES of them, which are found
-without a look-up; else each lists the rows that it needs.
+An axon is a pair of a neuron and a core that it reaches; it holds a number, such as the stored synapses that a spike
+of the neuron visits there. A row holds those of one neuron in LANES cores of neighbouring numbers, zeros included.
+Where the neurons of a population reach about the same cores (a window), each has a row for every LANES of them, which
+are found without a look-up; else each lists the rows that it needs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 
 # Cores in a row: 16-bit numbers that fill 32 bytes.
 LANES = 16
-# The most synapses that a row holds of an axon; more are listed in several rows.
+# The largest number that a row holds of an axon; more are listed in several rows.
 MOST = (1 << 16) - 1
 # Rows of a window for each row that is needed: what is listed takes about five times as long.
 SPARE = 4
 
 
-@dataclass(frozen=True, eq=False)
-class Axons:
-    """P populations, N neurons in the kernel's order, R rows.
+class Axons(NamedTuple):
+    """P populations, N neurons in the kernel's order, R rows; typed for numba.
 
     windows: int64 (P, 3): first row of a population, rows of each neuron (0: they are listed), first core.
     ptr: int64 (N + 1,), the rows of neurons that list them. core: int32 (R,), first core of a row that is listed.
-    synapses: uint16 (R, LANES).
+    rows: uint16 (R, LANES), what is counted.
     """
 
     windows: np.ndarray
     ptr: np.ndarray
     core: np.ndarray
-    synapses: np.ndarray
+    rows: np.ndarray
 
 
 def axons(stored: sparse.csr_array, first: np.ndarray) -> Axons:
-    """The stored synapses of each neuron in each core, CSR (neurons, cores), of populations that begin at `first`.
+    """The axons of numbers `stored`, CSR (neurons, cores), all positive, of populations that begin at `first`.
 
     first: int64 (P + 1,).
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from snnc.errors import InputError
-from snnc.network import INTEGER, Network, Population, Projection
+from snnc.network import GRADED, INTEGER, Network, Population, Projection
 from snnc.ops import Conv2d, Linear
 
 QUANTIZE = "quantise the network first (snnc compile)"
@@ -32,6 +32,10 @@ def integer_params(population: Population) -> dict[str, np.ndarray]:
     for name, value in population.params.items():
         if value.dtype != np.int32:
             raise InputError(f"{name} is {value.dtype}, not int32", where=where, fix=QUANTIZE)
+        if name == "refractory" and value.min() < 0:
+            raise InputError(f"refractory counts steps, got {value.min()}", where=where)
+        if name == "threshold" and population.neuron == GRADED and value.min() < 0:
+            raise InputError(f"neurons that send values need a threshold of 0 or more, got {value.min()}", where=where)
         if name.endswith("decay") and (value.min() < 0 or value.max() > 4096):
             raise InputError(f"{name} must be 0..4096, got {value.min()}..{value.max()}", where=where)
     return {name: value.ravel().astype(np.int64) for name, value in population.params.items()}

@@ -1,14 +1,17 @@
 """What a sample costs in energy and time, and where every constant comes from.
 
     energy = synops * synop_pj + active * neuron_active_pj + inactive * neuron_inactive_pj
-             + spikes * spike_pj + hops_x * hop_x_pj + hops_y * hop_y_pj + crossings * crossing_pj
+             + spikes * spike_pj + sent * message_out_pj + received * message_in_pj
+             + hops_x * hop_x_pj + hops_y * hop_y_pj + crossings * crossing_pj
 
 per sample, with counts of :mod:`snnc.simulator.accounting`; the time is the sum of the step
 lengths of :mod:`snnc.simulator.timing`. Static energy is given only where the target has a
 published static power of a chip, as power times chips times time (1 mW ns = 1 pJ).
 
 Counted are events on the chip. Feeding it costs nothing here: input spikes cost their synapses,
-but neither a spike nor hops. `spike_pj` is taken once per spike fired, whatever it reaches.
+but neither a spike nor hops. `spike_pj` is taken once per spike fired, whatever it reaches; messages are counted for
+each core that a spike reaches, its own included. Which updates are active is a reading of the target's source
+(`updates`); where that is "changing", the energy without any active update is told, too, as the lower end of a range.
 """
 
 from __future__ import annotations
@@ -19,10 +22,11 @@ from typing import Protocol
 import numpy as np
 
 from snnc.image import Image
+from snnc.quantities import Kind, Quantity
 from snnc.simulator import accounting
 from snnc.simulator.run import Run
-from snnc.target import Kind, Quantity
 
+# Numbers that matter only where several chips are in use.
 BETWEEN_CHIPS = ("energy.crossing_pj", "timing.crossing_ns", "timing.barrier_doubling_ns")
 
 
@@ -45,12 +49,13 @@ class Kinds:
     synapse_pj: np.ndarray
     neuron_pj: np.ndarray
     spike_pj: np.ndarray
+    message_pj: np.ndarray
     hop_pj: np.ndarray
     crossing_pj: np.ndarray
 
     @property
     def total_pj(self) -> np.ndarray:
-        return self.synapse_pj + self.neuron_pj + self.spike_pj + self.hop_pj + self.crossing_pj
+        return self.synapse_pj + self.neuron_pj + self.spike_pj + self.message_pj + self.hop_pj + self.crossing_pj
 
 
 class Counts(Protocol):
@@ -59,11 +64,19 @@ class Counts(Protocol):
     @property
     def synops(self) -> np.ndarray: ...
     @property
+    def dense_synops(self) -> np.ndarray: ...
+    @property
+    def kernel_synops(self) -> np.ndarray: ...
+    @property
     def active(self) -> np.ndarray: ...
     @property
     def inactive(self) -> np.ndarray: ...
     @property
     def spikes(self) -> np.ndarray: ...
+    @property
+    def sent(self) -> np.ndarray: ...
+    @property
+    def received(self) -> np.ndarray: ...
     @property
     def hops_x(self) -> np.ndarray: ...
     @property
@@ -73,17 +86,26 @@ class Counts(Protocol):
 
 
 def kinds(image: Image, counts: Counts) -> Kinds:
-    """Energy of counts of :mod:`snnc.simulator.accounting`: of a layer, that of the synapses that lead into it; of a
-    core, that of its own memory, neurons and spikes and of the hops of what it sends. Spikes of inputs are not counted
-    among those of a core or step; among those of a layer they are (:func:`on_chip`).
+    """Energy of counts of :mod:`snnc.simulator.accounting`: of a layer, that of the synapses that lead into it and of
+    what becomes of its messages; of a core, that of its own memory, neurons and spikes, of what it receives, and of the
+    hops of what it sends. Spikes of inputs are not counted among those of a core or step; among those of a layer they
+    are (:func:`on_chip`).
     """
     energy = image.target.energy
+    synop = _pj(energy.synop_pj)
+    dense, kernel = (_pj(q or energy.synop_pj) for q in (energy.synop_dense_pj, energy.synop_kernel_pj))
+    updates = counts.active + counts.inactive
+    active = {"changing": counts.active, "spiking": counts.spikes, "every": updates}[energy.updates]
+    more = _pj(energy.neuron_active_pj) - _pj(energy.neuron_inactive_pj)
     return Kinds(
-        synapse_pj=counts.synops * energy.synop_pj.value,
-        neuron_pj=counts.active * energy.neuron_active_pj.value + counts.inactive * energy.neuron_inactive_pj.value,
-        spike_pj=counts.spikes * energy.spike_pj.value,
-        hop_pj=counts.hops_x * energy.hop_x_pj.value + counts.hops_y * energy.hop_y_pj.value,
-        crossing_pj=counts.crossings * (0.0 if energy.crossing_pj is None else energy.crossing_pj.value),
+        synapse_pj=(counts.synops - counts.dense_synops - counts.kernel_synops) * synop
+        + counts.dense_synops * dense
+        + counts.kernel_synops * kernel,
+        neuron_pj=updates * _pj(energy.neuron_inactive_pj) + active * more,
+        spike_pj=counts.spikes * _pj(energy.spike_pj),
+        message_pj=counts.sent * _pj(energy.message_out_pj) + counts.received * _pj(energy.message_in_pj),
+        hop_pj=counts.hops_x * _pj(energy.hop_x_pj) + counts.hops_y * _pj(energy.hop_y_pj),
+        crossing_pj=counts.crossings * _pj(energy.crossing_pj),
     )
 
 
@@ -95,35 +117,44 @@ def on_chip(image: Image, layers: accounting.Layers) -> accounting.Layers:
 
 @dataclass(frozen=True)
 class LayerEnergy:
-    """Share of one population, pJ per sample: synapses that lead into it, updates, spikes, their hops and crossings."""
+    """Share of one population, pJ per sample: synapses that lead into it, updates, spikes, and what its messages cost:
+    to send and receive them, their hops and crossings.
+    """
 
     name: str
     synapse_pj: float
     neuron_pj: float
     spike_pj: float
+    message_pj: float
     hop_pj: float
     crossing_pj: float
 
     @property
     def total_pj(self) -> float:
-        return self.synapse_pj + self.neuron_pj + self.spike_pj + self.hop_pj + self.crossing_pj
+        return self.synapse_pj + self.neuron_pj + self.spike_pj + self.message_pj + self.hop_pj + self.crossing_pj
 
 
 @dataclass(frozen=True)
 class Estimate:
     """Mean per sample over all samples of a run; plain data.
 
-    time_ns: length of all steps. synapse_pj, neuron_pj, spike_pj, hop_pj: dynamic energy; crossing_pj: of hops
-    from chip to chip, what they cost beyond hop_pj. static_pj: of all chips in use, None where the target gives no
-    static power. layers: in network order, inputs included. constants: all that went in.
+    timing: name of the set of constants. time_ns: length of all steps if no message waits for another; latest_ns: at
+    most. synapse_pj, neuron_pj, spike_pj, message_pj, hop_pj: dynamic energy; crossing_pj: of hops from chip to chip,
+    what they cost beyond hop_pj. least_neuron_pj: neuron_pj if all updates were inactive ones. static_pj: of all chips
+    in use, None where the target gives no static power. layers: in network order, inputs included. constants: all that
+    went in.
     """
 
     samples: int
     steps: int
+    timing: str
     time_ns: float
+    latest_ns: float
     synapse_pj: float
     neuron_pj: float
+    least_neuron_pj: float
     spike_pj: float
+    message_pj: float
     hop_pj: float
     crossing_pj: float
     static_pj: float | None
@@ -132,7 +163,12 @@ class Estimate:
 
     @property
     def dynamic_pj(self) -> float:
-        return self.synapse_pj + self.neuron_pj + self.spike_pj + self.hop_pj + self.crossing_pj
+        return self.synapse_pj + self.neuron_pj + self.spike_pj + self.message_pj + self.hop_pj + self.crossing_pj
+
+    @property
+    def least_pj(self) -> float:
+        """Dynamic energy if all updates of neurons were inactive ones."""
+        return self.dynamic_pj - self.neuron_pj + self.least_neuron_pj
 
 
 def estimate(image: Image, run: Run, account: accounting.Account | None = None) -> Estimate:
@@ -142,13 +178,18 @@ def estimate(image: Image, run: Run, account: accounting.Account | None = None) 
     """
     account = account or accounting.account(image, run)
     energy = image.target.energy
-    time_ns = float(run.step_ns.sum(axis=1).mean())
+    time_ns = float(run.time_ps.mean()) / 1000
     total, by_layer = kinds(image, account.totals), kinds(image, on_chip(image, account.layers))
+    means = {name: float(value.mean()) for name, value in vars(total).items()}
+    idle = float((account.totals.active + account.totals.inactive).mean()) * _pj(energy.neuron_inactive_pj)
     return Estimate(
         samples=run.samples,
         steps=run.steps,
+        timing=image.target.default,
         time_ns=time_ns,
-        **{name: float(value.mean()) for name, value in vars(total).items()},
+        latest_ns=float(run.latest_ps.mean()) / 1000,
+        **means,
+        least_neuron_pj=idle if energy.updates == "changing" else means["neuron_pj"],
         static_pj=None if energy.static_mw is None else energy.static_mw.value * image.chips * time_ns,
         layers=tuple(
             LayerEnergy(name, **{kind: float(value[:, k].mean()) for kind, value in vars(by_layer).items()})
@@ -158,8 +199,12 @@ def estimate(image: Image, run: Run, account: accounting.Account | None = None) 
     )
 
 
+def _pj(quantity: Quantity | None) -> float:
+    return 0.0 if quantity is None else quantity.value
+
+
 def _constants(image: Image) -> tuple[Constant, ...]:
-    """The numbers of the target's energy and timing tables; the unit is the end of a number's name.
+    """The constants in use; the unit is the end of a number's name.
 
     Those of traffic between chips are left out where there is one.
     """
@@ -172,6 +217,6 @@ def _constants(image: Image) -> tuple[Constant, ...]:
             source=image.target.sources[number.source],
             note=number.note,
         )
-        for name, number in image.target.numbers()
-        if isinstance(number, Quantity) and (image.chips > 1 or name not in BETWEEN_CHIPS)
+        for name, number in image.target.costs[image.target.default].numbers()
+        if image.chips > 1 or name not in BETWEEN_CHIPS
     )

@@ -1,11 +1,10 @@
-"""Run an integer network on data, quickly: blocks of samples on threads, one kernel call each."""
+"""Run an integer network on data, quickly: blocks of samples on threads, each in pieces of steps."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,14 +12,20 @@ from snnc.errors import UsageError
 from snnc.image import Image
 from snnc.network import READ_OUT, Network
 from snnc.processors import processors
-from snnc.samples import Samples
+from snnc.samples import Recording, expect, require_integers
 from snnc.simulator.axons import LANES
 from snnc.simulator.run import STEP_WORK, Run
+from snnc.simulator.state import State, empty
 from snnc.simulator.tables import Placement, Tables, flatten, place
-from snnc.simulator.timing import step_ns
+from snnc.simulator.timing import TIMES, WORK, step_ps
+from snnc.simulator.traces import Columns, Memory, Sink, Trace, check
 
-# Bound on what one block of samples counts per step and core, rasters included.
-BLOCK_BYTES = 64 << 20
+# Bound on what one call of the kernel reads and writes per step.
+PIECE_BYTES = 64 << 20
+# And on its steps, so that an interrupt need not wait long.
+PIECE_STEPS = 4096
+# An interval longer than any recording.
+NEVER = 1 << 62
 # Few enough that threads finish together and progress moves, enough to hide the cost of a call.
 BLOCK_SAMPLES = 16
 
@@ -51,40 +56,59 @@ def prepare(compiled: Image | Network, *, graded: bool = False) -> Prepared:
 
 def simulate(
     compiled: Image | Network | Prepared,
-    samples: Samples,
+    recording: Recording,
     *,
     threads: int | None = None,
     rasters: Collection[str] = (),
+    traces: Collection[Trace] = (),
+    sink: Sink | None = None,
+    warmup: int = 0,
+    stream: bool = False,
+    reset_every: int | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Simulate all samples, bit for bit as :mod:`snnc.simulator.reference`.
 
     compiled: an image; or an integer network that has no mapping yet, which counts spikes only; or
     either of them prepared. threads: None = all that this process may use. rasters: names of
-    populations whose spikes are wanted one by one. progress(done, all): called after each block of
-    samples, in the calling thread.
+    populations of which is wanted, step by step, what they put out. traces: (kind, layer), what else is wanted step
+    by step; they go to `sink`, or else into the run. warmup: the first so many steps of each sample are run, and
+    neither counted nor traced. stream: keep nothing per step, so that memory does not grow with the steps.
+    reset_every: steps after which all neurons begin anew, with nothing under way to them, as at a sample's begin.
+    progress(done, all): called after each block of samples, in the calling thread.
 
-    The result is the same for any number of threads. InputError where the data does not feed the
-    network or the network is not an integer one; UsageError for an unknown raster or fewer than one
-    thread.
+    Recordings are run in pieces of steps, and what the network remembers is carried on. The result is the same for
+    any number of threads and any pieces. InputError where the data does not feed the network or the network is not an
+    integer one; UsageError for an unknown raster or trace, fewer than one thread, or nothing left after the warm-up.
     """
-    samples.require_integers()
-    graded = samples.spikes.dtype != np.uint8
+    require_integers(recording)
+    graded = recording.kind != np.uint8
     if isinstance(compiled, Prepared):
         same = compiled.graded == graded
         prepared = compiled if same else prepare(compiled.image or compiled.network, graded=graded)
     else:
         prepared = prepare(compiled, graded=graded)
     network = prepared.network
-    samples.expect(network.populations[prepared.tables.feed].shape)
+    expect(recording, network.populations[prepared.tables.feed].shape)
     names = [p.name for p in network.populations]
     if unknown := sorted(set(rasters) - set(names)):
         raise UsageError(f"there is no layer '{unknown[0]}'", where=network.name, fix=f"known: {', '.join(names)}")
     if threads is not None and threads < 1:
-        raise UsageError(f"at least one thread is needed, got {threads}")
+        raise UsageError(f"at least one thread is needed, got {threads}", fix="choose --threads 1 or more")
+    if not 0 <= warmup < recording.steps:
+        raise UsageError(
+            f"a warm-up of {warmup} steps, and samples of {recording.steps}, of which some must be left to count",
+            where=recording.name,
+            fix=f"choose a warm-up of 0 to {recording.steps - 1} steps",
+        )
+    if reset_every is not None and reset_every < 1:
+        raise UsageError(f"a reset every {reset_every} steps", where=recording.name, fix="choose 1 step or more")
     workers = threads or processors()
 
-    job = _Job(prepared, samples, [name for name in names if name in rasters])
+    shown = {name: ("v" if network[name].neuron == READ_OUT else "spikes", name) for name in names if name in rasters}
+    wanted = check(network, traces)
+    own, kept = Memory(), Memory()
+    job = _Job(prepared, recording, warmup, stream, reset_every, [(own, list(shown.values())), (sink or kept, wanted)])
     blocks = job.blocks(workers)
     done = 0
     with ThreadPoolExecutor(workers) as pool:
@@ -92,29 +116,40 @@ def simulate(
             for block, _ in zip(blocks, pool.map(job.simulate, blocks), strict=True):
                 done += block.stop - block.start
                 if progress is not None:
-                    progress(done, len(samples))
+                    progress(done, len(recording))
         except BaseException:
-            # An interrupt must not wait for the blocks that have not begun.
+            # An interrupt must not wait for the blocks that have not begun, nor for all pieces of those that have.
+            job.stopped = True
             pool.shutdown(cancel_futures=True)
             raise
-    return job.run
+    return replace(job.run, rasters={name: own.arrays[trace] for name, trace in shown.items()}, traces=kept.arrays)
 
 
 class _Job:
     """One simulation: the result's arrays, filled block by block."""
 
-    def __init__(self, prepared: Prepared, samples: Samples, rasters: list[str]) -> None:
-        network, count, steps = prepared.network, len(samples), samples.steps
-        self.prepared, self.samples, self.wanted = prepared, samples, rasters
-        self.kept = threading.local()
+    def __init__(
+        self,
+        prepared: Prepared,
+        recording: Recording,
+        warmup: int,
+        stream: bool,
+        reset_every: int | None,
+        sinks: list[tuple[Sink, list[Trace]]],
+    ) -> None:
+        network, count, steps = prepared.network, len(recording), recording.steps - warmup
+        self.prepared, self.recording, self.warmup, self.stopped = prepared, recording, warmup, False
+        self.interval = reset_every or NEVER
         reads = dict(zip(network.rank, prepared.tables.reads, strict=True))
         # Where each population that is read out finds its values: in the sums of membranes, or among all spikes.
         self.outputs = [
             (reads[name] >= 0, reads[name] if reads[name] >= 0 else network.offsets[name], network[name].size)
             for name in network.outputs
         ]
+        self.read = sum(p.size for p in network.populations if p.neuron == READ_OUT)
         mapped = prepared.image is not None
         cores = prepared.placement.cores if mapped else 0
+        kept = steps if mapped and not stream else 0
         self.run = Run(
             network_name=network.name,
             steps=steps,
@@ -123,70 +158,85 @@ class _Job:
             core_synops=np.zeros((count, cores), np.int64),
             core_active=np.zeros((count, cores), np.int64),
             core_spikes=np.zeros((count, cores), np.int64),
-            step_ns=np.zeros((count, steps if mapped else 0)),
-            step_work=np.zeros((count, steps if mapped else 0, len(STEP_WORK)), np.int64),
+            time_ps=np.zeros(count, np.int64),
+            latest_ps=np.zeros(count, np.int64),
+            step_ns=np.zeros((count, kept)),
+            latest_ns=np.zeros((count, kept)),
+            step_work=np.zeros((count, kept, len(STEP_WORK)), np.int64),
             layer_active=np.zeros((count, len(network.populations)), np.int64),
-            rasters={
-                name: np.zeros((count, steps, *network[name].shape), np.int32 if reads[name] >= 0 else bool)
-                for name in rasters
-            },
-            labels=samples.labels,
+            rasters={},
+            traces={},
+            labels=recording.labels,
+            warmup=warmup,
         )
-        self.raster_at, self.trace_at = np.full((2, len(network.populations)), -1, np.int64)
-        self.columns = self.trace_columns = 0
-        for k, population in enumerate(network.populations):
-            if population.name in rasters and reads[population.name] >= 0:
-                self.trace_at[k] = self.trace_columns
-                self.trace_columns += population.size
-            elif population.name in rasters:
-                self.raster_at[k] = self.columns
-                self.columns += population.size
+        self.arrays = (*prepared.tables.arrays, *prepared.placement.arrays)
+        self.columns = Columns(network, prepared.tables, sinks)
+        self.columns.open(count, steps)
+        inputs = int(np.prod(recording.shape)) * recording.kind.itemsize
+        self.lanes = -(-prepared.placement.cores // LANES) * LANES
+        per_core = 4 * len(WORK) * self.lanes + 8 * len(TIMES) * prepared.placement.cores
+        self.step_bytes = inputs + per_core + 8 * len(STEP_WORK) + self.columns.bytes
 
     def blocks(self, workers: int) -> list[slice]:
-        """Consecutive samples, such that every worker has some and a block stays in bounds."""
-        count = len(self.samples)
-        each = self.samples.steps * (12 * self.prepared.placement.cores + self.columns + 4 * self.trace_columns)
-        self.blocks_of = size = max(1, min(BLOCK_SAMPLES, -(-count // workers), BLOCK_BYTES // each))
+        """Consecutive samples, such that every worker has some and a block of whole samples stays in bounds."""
+        count = len(self.recording)
+        each = self.recording.steps * self.step_bytes
+        size = max(1, min(BLOCK_SAMPLES, -(-count // workers), PIECE_BYTES // each))
         return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
-    def simulate(self, block: slice) -> None:
-        from snnc.simulator import kernels  # numba: seconds to import, and no one else needs it
+    def pieces(self, samples: int) -> Iterator[tuple[int, int]]:
+        """First step and one past the last of each piece; one ends where the warm-up does."""
+        longest = max(1, min(PIECE_STEPS, PIECE_BYTES // (samples * self.step_bytes)))
+        for first, last in ((0, self.warmup), (self.warmup, self.recording.steps)):
+            for start in range(first, last, longest):
+                yield start, min(start + longest, last)
 
-        network, tables, placement = self.prepared.network, self.prepared.tables, self.prepared.placement
-        steps, count = self.samples.steps, block.stop - block.start
-        # Copies, since the kernel is compiled for arrays that may be written to.
-        spikes = np.array(self.samples.spikes[block]).reshape(count, steps, -1)
-        work = self._work(count)
-        core_work = np.zeros((count, 3, placement.cores), np.int64)
-        raster = np.zeros((count, steps, self.columns), np.uint8)
+    def simulate(self, block: slice) -> None:
+        """Run a block of samples."""
+        count, tables = block.stop - block.start, self.prepared.tables
+        # Recordings in one piece share a state, which stays in the cache.
+        whole = next(iter(self.pieces(count)))[1] == self.recording.steps
+        state = empty(tables, 1 if whole else count)
+        sums = np.zeros((count, self.read), np.int64)
+        for first, stop in self.pieces(count):
+            if self.stopped:
+                return
+            if first == self.warmup:
+                self.run.spikes[block], sums[:] = 0, 0
+            self._piece(block, first, stop, state, sums)
         counts = self.run.spikes[block]
-        read = int(np.sum([p.size for p in network.populations if p.neuron == READ_OUT], dtype=np.int64))
-        sums, trace = np.zeros((count, read), np.int64), np.zeros((count, steps, self.trace_columns), np.int32)
-        places = (self.raster_at, self.trace_at)
-        totals = (core_work, self.run.step_work[block], self.run.layer_active[block])
-        arguments = (spikes, *tables.arrays, *placement.arrays, *places, counts, work, *totals, raster, sums, trace)
-        kernels.run(*arguments)
         values = [(sums if reads else counts)[:, first : first + size] for reads, first, size in self.outputs]
         self.run.outputs[block] = np.concatenate(values, axis=1)
-        for k, name in enumerate(p.name for p in network.populations):
-            if name in self.run.rasters:
-                target = self.run.rasters[name][block]
-                record, first = (trace, self.trace_at[k]) if self.trace_at[k] >= 0 else (raster, self.raster_at[k])
-                target[...] = record[:, :, first : first + network[name].size].reshape(target.shape)
+
+    def _piece(self, block: slice, first: int, stop: int, state: State, sums: np.ndarray) -> None:
+        from snnc.simulator import kernels  # numba: seconds to import, and no one else needs it
+
+        placement, run = self.prepared.placement, self.run
+        count, steps = block.stop - block.start, stop - first
+        # A copy, since the kernel is compiled for arrays that may be written to.
+        spikes = np.array(self.recording.piece(block, first, stop)).reshape(count, steps, -1)
+        work = np.zeros((count, steps, len(WORK), self.lanes), np.int32)
+        times = np.zeros((count, steps, len(TIMES), placement.cores), np.int64)
+        effects = np.zeros((count, steps, len(STEP_WORK)), np.int64)
+        active = np.zeros((count, len(self.prepared.network.populations)), np.int64)
+        record = self.columns.record(count, steps)
+        counters = (run.spikes[block], sums, work, times, effects, active)
+        arguments = (spikes, first, self.interval, state, *self.arrays, *counters, record)
+        kernels.run(*arguments)
+        if first < self.warmup:
+            return
+        run.layer_active[block] += active
+        first, stop = first - self.warmup, stop - self.warmup
+        self.columns.write(record, block, first)
         if self.prepared.image is not None:
             work = work[..., : placement.cores]
-            for kind, total in enumerate((self.run.core_synops, self.run.core_active, self.run.core_spikes)):
-                total[block] = core_work[:, kind]
-            self.run.step_ns[block] = step_ns(self.prepared.image, work[:, :, 0], work[:, :, 1], work[:, :, 2])
-
-    def _work(self, count: int) -> np.ndarray:
-        """Zeros for what each core does in each step of a block of samples: int32 (count, steps, 3, whole LANES).
-
-        One array per thread, for memory that is new to the process costs more than counting into it.
-        """
-        if not hasattr(self.kept, "work"):
-            lanes = -(-self.prepared.placement.cores // LANES) * LANES
-            self.kept.work = np.empty((self.blocks_of, self.samples.steps, 3, lanes), np.int32)
-        work: np.ndarray = self.kept.work[:count]
-        work[...] = 0
-        return work
+            for kind, total in enumerate((run.core_synops, run.core_active, run.core_spikes)):
+                total[block] += work[:, :, kind].sum(axis=1)
+            assert placement.durations is not None
+            hops = effects[:, :, [STEP_WORK.index("hops_x"), STEP_WORK.index("hops_y")]].sum(axis=2)
+            earliest, latest = step_ps(self.prepared.image, placement.durations, work, times, hops)
+            run.time_ps[block] += earliest.sum(axis=1)
+            run.latest_ps[block] += latest.sum(axis=1)
+            if run.step_ns.shape[1]:
+                run.step_ns[block, first:stop], run.latest_ns[block, first:stop] = earliest / 1000, latest / 1000
+                run.step_work[block, first:stop] = effects

@@ -17,11 +17,15 @@ from __future__ import annotations
 import numpy as np
 
 from snnc.jit import compiled
-from snnc.simulator.counting import count_step, follow
+from snnc.simulator.axons import Axons
+from snnc.simulator.counting import add_axons, follow
 from snnc.simulator.fans import FIRST, PHASE_X, PHASE_Y, PLAIN, SHIFT_X, SHIFT_Y, START, STOP
+from snnc.simulator.lanes import add_causes
 from snnc.simulator.prefetch import prefetch
 from snnc.simulator.reference import DECAY, RANGE, UNIT
+from snnc.simulator.state import Record, State
 from snnc.simulator.tables import (
+    CAUSES,
     CHANNELS,
     COLUMNS,
     CONV,
@@ -36,11 +40,13 @@ from snnc.simulator.tables import (
     STRIDE_Y,
     WIDTH,
 )
+from snnc.simulator.timing import ACTIVE, ARRIVE, RECEIVE, SEND, SPIKES, SYNOPS
 
 LOW = (1 << DECAY) - 1
 
 # Packed words in a line of cache.
 LINE = 16
+EFFECTS = len(CAUSES)
 
 
 @compiled
@@ -183,7 +189,7 @@ def _update(
     active = 0
     for i in range(len(a)):
         old_u, old_v, drive = u[i], v[i], a[i]
-        works = (old_u != 0) | (old_v != 0) | (drive != 0) | (bias[i] != 0)
+        works = ((old_u != 0) & (keep_u[i] != 0)) | (old_v != 0) | (drive != 0) | (bias[i] != 0)
         active += works
         busy[i] = works
         size = t(abs(old_u))
@@ -206,6 +212,61 @@ def _update(
 
 
 @compiled
+def _update_rich(
+    a: np.ndarray,
+    u: np.ndarray,
+    v: np.ndarray,
+    w: np.ndarray,
+    rests: np.ndarray,
+    keep_u: np.ndarray,
+    keep_v: np.ndarray,
+    keep_w: np.ndarray,
+    bias: np.ndarray,
+    threshold: np.ndarray,
+    jump: np.ndarray,
+    refractory: np.ndarray,
+    fired: np.ndarray,
+    busy: np.ndarray,
+    values: np.ndarray,
+) -> int:
+    """As :func:`_update`, of neurons that adapt, rest or send values. `busy` is 0, 1 or, of two compartments, 2.
+
+    w: what the second compartment adds in this step; on return, what it adds in the next one, which is known once
+    it is known which neurons spike. rests: steps for which each still rests. values: written where spikes carry
+    them, else of no length.
+    """
+    active = 0
+    graded = len(values) > 0
+    for i in range(len(a)):
+        second = w[i] != 0
+        held = (u[i] != 0) & (keep_u[i] != 0)
+        works = second + (held | (v[i] != 0) | (a[i] != 0) | (bias[i] != 0) | second)
+        active += works
+        busy[i] = works
+        size = abs(np.int64(u[i]))
+        new_u = (size * keep_u[i] >> DECAY) * (1 if u[i] >= 0 else -1) + (np.int64(a[i]) << UNIT)
+        if new_u > RANGE:
+            new_u -= 2 * RANGE
+        elif new_u <= -RANGE:
+            new_u += 2 * RANGE
+        size = abs(np.int64(v[i]))
+        new_v = (size * keep_v[i] >> DECAY) * (1 if v[i] >= 0 else -1) + new_u + w[i] + bias[i]
+        new_v = min(max(new_v, -RANGE + 1), RANGE - 1) if rests[i] == 0 else 0
+        spike = rests[i] == 0 and (new_v >> UNIT > threshold[i] >> UNIT if graded else new_v > threshold[i])
+        size = abs(np.int64(w[i]))
+        new_w = (size * keep_w[i] >> DECAY) * (1 if w[i] >= 0 else -1) - (jump[i] if spike else 0)
+        a[i] = 0
+        u[i] = new_u
+        v[i] = 0 if spike else new_v
+        w[i] = min(max(new_w, -RANGE + 1), RANGE - 1)
+        rests[i] = refractory[i] if spike else max(rests[i] - 1, 0)
+        fired[i] = spike
+        if graded:
+            values[i] = new_v >> UNIT
+    return active
+
+
+@compiled
 def _collect(fired: np.ndarray, events: np.ndarray) -> int:
     """Indices of the non-zero entries; returns how many. Without branches: nothing to mispredict."""
     found = 0
@@ -218,6 +279,9 @@ def _collect(fired: np.ndarray, events: np.ndarray) -> int:
 @compiled
 def run(
     spikes: np.ndarray,
+    begin: int,
+    interval: int,
+    state: State,
     feed: int,
     depth: int,
     first: np.ndarray,
@@ -233,124 +297,158 @@ def run(
     bias: np.ndarray,
     threshold: np.ndarray,
     reads: np.ndarray,
+    rich: np.ndarray,
+    keep_w: np.ndarray,
+    jump: np.ndarray,
+    refractory: np.ndarray,
+    values_at: np.ndarray,
     alone: np.ndarray,
     core_at: np.ndarray,
     causes: np.ndarray,
-    windows: np.ndarray,
-    axon_ptr: np.ndarray,
-    axon_core: np.ndarray,
-    axon_synapses: np.ndarray,
-    raster_at: np.ndarray,
-    trace_at: np.ndarray,
+    send_ps: np.ndarray,
+    arrive_ps: np.ndarray,
+    visits: Axons,
+    takes: Axons,
     counts: np.ndarray,
+    sums: np.ndarray,
     work: np.ndarray,
-    core_work: np.ndarray,
+    times: np.ndarray,
     step_work: np.ndarray,
     layer_active: np.ndarray,
-    raster: np.ndarray,
-    sums: np.ndarray,
-    trace: np.ndarray,
+    record: Record,
 ) -> None:
-    """Simulate a block of samples; adds into the arguments from `counts` on, which arrive as zeros.
+    """Simulate steps `begin`, `begin` + 1, ... of a block of samples, from `state` on, and leave theirs in it.
 
     spikes: uint8 (samples, steps, inputs); or int32 values, of which each delivers that many times its weights, and
-    the input's projections are Linear in the tables. feed .. reads: see :class:`snnc.simulator.tables.Tables`.
-    alone .. causes: see :class:`snnc.simulator.tables.Placement`. windows .. axon_synapses: see
-    :class:`snnc.simulator.axons.Axons`.
-    raster_at, trace_at: int64 (populations,), first column of a population in `raster` and `trace`, or -1.
-    counts: int32 (samples, neurons), spikes. work: int32 (samples, steps, 3, cores in whole LANES): synapses visited,
-    active neuron updates, spikes fired. core_work: int64 (samples, 3, cores), their sums over the steps.
-    Without an image neither holds anything. step_work: int64 (samples, steps, columns), see
-    :attr:`snnc.simulator.run.Run.step_work`. layer_active: int64 (samples, populations), active neuron updates.
-    raster: uint8 (samples, steps, columns). sums: int64 (samples, neurons of read-outs), of their membranes. trace:
-    int32 (samples, steps, columns), membranes.
+    the input's projections are Linear in the tables. interval: the state is cleared in every step that it divides,
+    and so in step 0. A state of one recording alone serves for whole recordings, one after the other.
+    feed .. values_at: see :class:`snnc.simulator.tables.Tables`.
+    alone .. takes: see :class:`snnc.simulator.tables.Placement`.
+
+    Added to, and so carried on from piece to piece: counts: int32 (samples, neurons), spikes. sums: int64 (samples,
+    neurons of read-outs), of their membranes. layer_active: int64 (samples, populations), active neuron updates.
+    Of these steps alone, and to arrive as zeros: work: int32 (samples, steps, 4, cores in whole LANES), as in
+    :data:`snnc.simulator.timing.WORK`. times: int64 (samples, steps, 2, cores), as in ``TIMES`` there. step_work:
+    int64 (samples, steps, columns), see :attr:`snnc.simulator.run.Run.step_work`. record.spikes. Written: the rest of
+    record.
     """
     samples, steps, _ = spikes.shape
-    graded = spikes.itemsize > 1
     counted = len(causes) > 0
     populations = len(first) - 1
-    neurons = first[populations]
-    u, v, a = np.empty_like(bias), np.empty_like(bias), np.zeros_like(bias)
-    fired = np.empty(neurons, np.uint8)
-    # One place more than neurons: _collect writes once past the last event.
-    events = np.empty((depth, neurons + 1), np.int32)
-    found = np.zeros((depth, populations), np.int64)
-    busy, was = np.empty(neurons, np.uint8), np.empty(neurons, np.uint8)
+    a = np.zeros_like(bias)
+    fired = np.empty(first[populations], np.uint8)
+    # Who was busy in the step before, and how many in each core: from nobody on, wherever a piece begins.
+    busy, was = np.empty(first[populations], np.uint8), np.empty(first[populations], np.uint8)
     working = np.empty(work.shape[3], np.int32)
     for n in range(samples):
-        u[:] = 0
-        v[:] = 0
-        found[:] = 0
+        r = n % len(state.u)
+        u, v, w, rests = state.u[r], state.v[r], state.w[r], state.rests[r]
+        events, found, past = state.events[r], state.found[r], state.past[r]
         was[:] = 0
         working[:] = 0
         for step in range(steps):
-            now = step % depth
-            active = work[n, step, 1]
+            now = (begin + step) % depth
+            if (begin + step) % interval == 0:
+                u[:] = 0
+                v[:] = 0
+                w[:] = 0
+                rests[:] = 0
+                found[:] = 0
+            synapses, active = work[n, step, SYNOPS], work[n, step, ACTIVE]
+            emitted, receive = work[n, step, SPIKES], work[n, step, RECEIVE]
+            send, arrive = times[n, step, SEND], times[n, step, ARRIVE]
+            effects = step_work[n, step]
             for p in range(populations):
                 low, high = first[p], first[p + 1]
                 if p == feed:
                     number = _collect(spikes[n, step], events[now, low : high + 1])
+                    if values_at[p] >= 0:
+                        past[now, values_at[p] : values_at[p] + high - low] = spikes[n, step]
                 else:
                     for q in range(into[p], into[p + 1]):
                         row = projections[q]
                         # Before the first step there is silence: `found` of those slots is still 0.
-                        slot = (step - row[LAG]) % depth
+                        slot = (begin + step - row[LAG]) % depth
                         pre, start = row[PRE], row[FIRST_FAN]
                         arrived = events[slot, first[pre] : first[pre] + found[slot, pre]]
-                        if graded and pre == feed:
-                            if step >= row[LAG]:
-                                _deliver_graded(a, low, arrived, spikes[n, step - row[LAG]], fans, start, packed, plain)
+                        if values_at[pre] >= 0:
+                            values = past[slot, values_at[pre] :]
+                            _deliver_graded(a, low, arrived, values, fans, start, packed, plain)
                         elif row[CONV]:
                             _deliver_conv(
                                 a, low, arrived, order[first[pre] :], row, channels[start:], fans, packed, plain
                             )
                         else:
                             _deliver_linear(a, low, arrived, fans, start, packed, plain)
-                    active_here = _update(
-                        a[low:high],
-                        u[low:high],
-                        v[low:high],
-                        keep_u[low:high],
-                        keep_v[low:high],
-                        bias[low:high],
-                        threshold[low:high],
-                        fired[low:high],
-                        busy[low:high],
-                    )
-                    layer_active[n, p] += active_here
+                    if rich[p] >= 0:
+                        i, j = rich[p], rich[p] + high - low
+                        start, stop = (values_at[p], values_at[p] + high - low) if values_at[p] >= 0 else (0, 0)
+                        working_here = _update_rich(
+                            a[low:high],
+                            u[low:high],
+                            v[low:high],
+                            w[i:j],
+                            rests[i:j],
+                            keep_u[low:high],
+                            keep_v[low:high],
+                            keep_w[i:j],
+                            bias[low:high],
+                            threshold[low:high],
+                            jump[i:j],
+                            refractory[i:j],
+                            fired[low:high],
+                            busy[low:high],
+                            past[now, start:stop],
+                        )
+                    else:
+                        working_here = _update(
+                            a[low:high],
+                            u[low:high],
+                            v[low:high],
+                            keep_u[low:high],
+                            keep_v[low:high],
+                            bias[low:high],
+                            threshold[low:high],
+                            fired[low:high],
+                            busy[low:high],
+                        )
+                    layer_active[n, p] += working_here
                     if alone[p] >= 0:
-                        active[alone[p]] += np.int32(active_here)
+                        active[alone[p]] += np.int32(working_here)
                     else:
                         follow(busy[low:high], was[low:high], core_at[low:high], working)
                     number = _collect(fired[low:high], events[now, low : high + 1])
                     if reads[p] >= 0:
                         for i in range(low, high):
                             sums[n, reads[p] + order[i]] += v[i]
-                            if trace_at[p] >= 0:
-                                trace[n, step, trace_at[p] + order[i]] = v[i]
+                    if record.u_at[p] >= 0:
+                        for i in range(low, high):
+                            record.u[n, step, record.u_at[p] + order[i]] = u[i]
+                    if record.v_at[p] >= 0:
+                        for i in range(low, high):
+                            record.v[n, step, record.v_at[p] + order[i]] = v[i]
                 found[now, p] = number
-                here = events[now, low : low + number]
+                here, shown = events[now, low : low + number], record.spikes_at[p]
                 for event in here:
                     local = order[low + event]
                     counts[n, low + local] += 1
-                    if raster_at[p] >= 0:
-                        raster[n, step, raster_at[p] + local] = 1
+                    if shown >= 0:
+                        record.spikes[n, step, shown + local] = 1
+                if counted:
+                    if p != feed:
+                        for event in here:
+                            core = core_at[low + event]
+                            emitted[core] += np.int32(1)
+                            arrive[core] = max(arrive[core], send[core] + arrive_ps[low + event])
+                            send[core] += send_ps[low + event]
+                    for event in here:
+                        add_causes(effects, np.uint64(0), causes, np.uint64(low + event))
+                    add_axons(here, low, p, visits, synapses)
+                    if len(takes.rows):
+                        add_axons(here, low, p, takes, receive)
             active += working
             if counted:
-                count_step(
-                    events,
-                    found,
-                    now,
-                    first,
-                    feed,
-                    alone,
-                    core_at,
-                    causes,
-                    windows,
-                    axon_ptr,
-                    axon_core,
-                    axon_synapses,
-                    work[n, step],
-                    core_work[n],
-                    step_work[n, step],
-                )
+                for core in range(len(working)):
+                    effects[EFFECTS] += synapses[core]
+                    effects[EFFECTS + 1] += active[core]
+                    effects[EFFECTS + 2] += emitted[core]

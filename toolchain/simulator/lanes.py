@@ -46,5 +46,5 @@ def _add_row(length: int) -> Callable[[Any, Any, Any, Any], None]:
     return cast("Callable[[Any, Any, Any, Any], None]", intrinsic(add_row))
 
 
-add_axons = _add_row(LANES)
+add_row = _add_row(LANES)
 add_causes = _add_row(len(CAUSES))

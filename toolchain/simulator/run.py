@@ -23,16 +23,20 @@ class Run:
     without spikes the sum of its membranes over the steps, as of the float network's.
     core_synops: int64 (samples, cores), stored synapses visited: every spike visits all that its axon
     holds in a core, in the step in which it is fired, whatever the delay of its delivery.
-    core_active: int64 (samples, cores), updates of active neurons. A neuron is active in a step in which
-    u, v, its bias or its input is not zero: our reading of the "active" and "inactive" of Davies et al.,
+    core_active: int64 (samples, cores), updates of active neurons. A neuron is active in a step in which u (if any of
+    it is kept), v, its bias or its input is not zero: our reading of the "active" and "inactive" of Davies et al.,
     IEEE Micro 38(1), 2018, who do not define them.
     core_spikes: int64 (samples, cores), spikes fired.
-    step_ns: float64 (samples, steps), length of each step on the chip (:mod:`snnc.simulator.timing`).
+    time_ps: int64 (samples,), picoseconds that all steps take on the chip if no message waits for another one;
+    latest_ps: at most so many (:mod:`snnc.simulator.timing`). step_ns, latest_ns: float64 (samples, steps), the same of
+    each step, in nanoseconds; of a run as a stream, which keeps nothing per step, without steps.
     rasters: the populations asked for, name -> bool (samples, steps, *shape); of a read-out its membranes, int32.
+    traces: those asked for, (kind, layer) -> (samples, steps, *shape), see :mod:`snnc.simulator.traces`.
     labels: int64 (samples,), or None.
+    warmup: steps that were run before these and are counted nowhere.
     step_work: int64 (samples, steps, columns), the same counts over all cores but step by step, and what the spikes of
     the step cause; columns as in STEP_WORK. layer_active: int64 (samples, populations), as core_active.
-    Of a network without mapping, core_* have no cores, step_ns and step_work no steps.
+    Of a network without mapping, core_* have no cores, step_* no steps and time_ps is 0.
     """
 
     network_name: str
@@ -42,9 +46,14 @@ class Run:
     core_synops: np.ndarray
     core_active: np.ndarray
     core_spikes: np.ndarray
+    time_ps: np.ndarray
+    latest_ps: np.ndarray
     step_ns: np.ndarray
+    latest_ns: np.ndarray
     rasters: Mapping[str, np.ndarray]
+    traces: Mapping[tuple[str, str], np.ndarray]
     labels: np.ndarray | None = None
+    warmup: int = 0
     step_work: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, len(STEP_WORK)), np.int64))
     layer_active: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int64))
 

@@ -8,6 +8,7 @@ order of the network.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
@@ -16,19 +17,32 @@ import numpy as np
 from scipy import sparse
 
 from snnc.image import Image
-from snnc.network import READ_OUT, Network, Population
+from snnc.network import ADAPTIVE, GRADED, READ_OUT, Network, Population
 from snnc.ops import Conv2d, Linear, matrix
 from snnc.simulator.axons import Axons, axons
 from snnc.simulator.common import input_of, integer_op, integer_params
 from snnc.simulator.fans import BLOCK, Fans
 from snnc.simulator.reference import RANGE, UNIT
+from snnc.simulator.timing import Durations, durations
 
 # Columns of Tables.projections. FIRST_FAN: first fan (Linear) or first row of `channels` (Conv2d).
 # From HEIGHT on: geometry, for Conv2d only.
 PRE, LAG, CONV, FIRST_FAN, HEIGHT, WIDTH, ROWS, COLUMNS, CHANNELS, STRIDE_Y, STRIDE_X, PAD_Y, PAD_X = range(13)
 
 # Columns of Placement.causes: what a spike counts for on the chip, whenever it is fired.
-CAUSES = ("effective_synops", "messages", "hops_x", "hops_y", "crossings", "axons", "input_spikes", "input_messages")
+CAUSES = (
+    "effective_synops",
+    "dense_synops",
+    "kernel_synops",
+    "messages",
+    "sent",
+    "received",
+    "hops_x",
+    "hops_y",
+    "crossings",
+    "input_spikes",
+    "input_messages",
+)
 
 # Bounds within which 32-bit registers are exact; see Tables.
 NARROW_INPUT = 1 << 18
@@ -51,6 +65,8 @@ class Tables:
     keep_u, keep_v, bias, threshold: (N,) of type `register`, in the kernel's order: 4096 - decay, and
     mantissas << 6; of a read-out a threshold that no membrane reaches.
     reads: int64 (P,), column of the first neuron of each read-out when these are laid end to end; else -1.
+    rich: the same for neurons that adapt, rest or send values, of which keep_w, jump and refractory, int64 (A,), hold
+    what they have more. values_at: the same for those that send values, the input of graded data included.
     """
 
     register: np.dtype
@@ -69,6 +85,11 @@ class Tables:
     bias: np.ndarray
     threshold: np.ndarray
     reads: np.ndarray
+    rich: np.ndarray
+    keep_w: np.ndarray
+    jump: np.ndarray
+    refractory: np.ndarray
+    values_at: np.ndarray
 
     @property
     def arrays(self) -> tuple[Any, ...]:
@@ -81,21 +102,26 @@ class Placement:
     """Where the kernel counts; neurons are in its order.
 
     cores: how many, at least 1. alone: int64 (P,), the core of a population that has only one, else -1. core_at: int32
-    (N,), core of the neuron, -1 for inputs. causes: int32 (N, 8), what a spike of the neuron counts for, columns as in
-    CAUSES; (0, 8) without an image. axons: the stored synapses that it visits in each core.
+    (N,), core of the neuron, -1 for inputs. causes: int32 (N, 11), what a spike of the neuron counts for, columns as in
+    CAUSES; (0, 11) without an image. send_ps, arrive_ps: int64 (N,), see :class:`snnc.simulator.timing.Durations`.
+    visits: the stored synapses that it visits in each core. takes: how long that takes, in the unit of the durations,
+    where the synapses do not tell; else without rows. durations: of the image; None without one.
     """
 
     cores: int
     alone: np.ndarray
     core_at: np.ndarray
     causes: np.ndarray
-    axons: Axons
+    send_ps: np.ndarray
+    arrive_ps: np.ndarray
+    visits: Axons
+    takes: Axons
+    durations: Durations | None
 
     @property
     def arrays(self) -> tuple[Any, ...]:
         """The kernel's arguments in its order."""
-        axons = self.axons
-        return self.alone, self.core_at, self.causes, axons.windows, axons.ptr, axons.core, axons.synapses
+        return tuple(getattr(self, f.name) for f in fields(self) if f.name not in ("cores", "durations"))
 
 
 def flatten(network: Network, *, graded: bool = False) -> Tables:
@@ -105,6 +131,7 @@ def flatten(network: Network, *, graded: bool = False) -> Tables:
     """
     feed = input_of(network)
     names = [p.name for p in network.populations]
+    values = [p.name for p in network.populations if p.neuron == GRADED or (graded and p.name == feed.name)]
     together = {p.name: _channels(network, p) for p in network.populations}
     orders = {p.name: _order(p.size, together[p.name]) for p in network.populations}
     fans, rows, into = Fans(), [], [0]
@@ -115,7 +142,7 @@ def flatten(network: Network, *, graded: bool = False) -> Tables:
         for projection in network.into(population.name):
             op, pre = integer_op(projection), network[projection.pre]
             head = [names.index(pre.name), network.lag(projection)]
-            weighs = graded and pre.name == feed.name  # values, which the kernel delivers over plain fans
+            weighs = pre.name in values  # which the kernel delivers over plain fans
             if isinstance(op, Conv2d) and op.weight.shape[0] == together[population.name] and not weighs:
                 start = sum(len(c) for c in channels)
                 channels.append(fans.add_conv(op))
@@ -129,7 +156,8 @@ def flatten(network: Network, *, graded: bool = False) -> Tables:
         largest = max(largest, int(bound.max()))
         into.append(len(rows))
     params = _params(network, orders)
-    narrow = not graded and largest < NARROW_INPUT and int(np.abs(params["bias"]).max()) < NARROW_BIAS
+    rich = [p.name for p in network.layers if p.neuron in (ADAPTIVE, GRADED) or "refractory" in p.params]
+    narrow = not values and largest < NARROW_INPUT and int(np.abs(params["bias"]).max()) < NARROW_BIAS
     register = np.dtype(np.int32 if narrow else np.int64)
     projections = np.array(rows, np.int64).reshape(-1, 13)
     table, packed, plain = fans.arrays()
@@ -150,18 +178,25 @@ def flatten(network: Network, *, graded: bool = False) -> Tables:
         bias=(params["bias"] << UNIT).astype(register),
         # |v| < 2^23, so that clipping a threshold beyond changes no spike.
         threshold=np.clip(params["threshold"] << UNIT, -RANGE, RANGE).astype(register),
-        reads=_reads(network),
+        reads=_columns(network, [p.name for p in network.populations if p.neuron == READ_OUT]),
+        rich=_columns(network, rich),
+        keep_w=4096 - _more(network, rich, orders, "w_decay"),
+        jump=_more(network, rich, orders, "w_jump") << UNIT,
+        refractory=_more(network, rich, orders, "refractory"),
+        values_at=_columns(network, values),
     )
 
 
 def place(network: Network, tables: Tables, image: Image | None) -> Placement:
     """Placement of an image; without one, of a single core in which only updates are counted."""
+    nothing = sparse.csr_array((network.size, 1), dtype=np.int64)
     if image is None:
         core_of = np.concatenate([np.full(p.size, 0 - (p.neuron == "input"), np.int32) for p in network.populations])
-        stored = sparse.csr_array((network.size, 1), dtype=np.int64)
-        causes = np.zeros((0, len(CAUSES)), np.int32)
+        stored = nothing
+        causes, takes = np.zeros((0, len(CAUSES)), np.int32), None
     else:
         core_of, stored, causes = image.mapping.core_of.astype(np.int32), image.usage.stored, _causes(image)
+        takes = durations(image)
     first = tables.first
     neuron = np.repeat(first[:-1], np.diff(first)) + tables.order
     ends = [(core_of[low:high].min(), core_of[low:high].max()) for low, high in pairwise(first.tolist())]
@@ -169,9 +204,19 @@ def place(network: Network, tables: Tables, image: Image | None) -> Placement:
         cores=stored.shape[1],
         alone=np.array([low if low == high else -1 for low, high in ends], np.int64),
         core_at=core_of[neuron],
-        causes=causes if image is None else causes[neuron],
-        axons=axons(stored[neuron], first),
+        causes=causes if takes is None else causes[neuron],
+        send_ps=np.zeros(0, np.int64) if takes is None else takes.send[neuron],
+        arrive_ps=np.zeros(0, np.int64) if takes is None else takes.arrive[neuron],
+        visits=axons(stored[neuron], first),
+        takes=axons(nothing if takes is None or takes.axon is None else takes.axon[neuron], first),
+        durations=takes,
     )
+
+
+def neuron_order(network: Network) -> np.ndarray:
+    """All neurons, by their number in the network, in the order in which cores work through them, int64 (N,)."""
+    offsets = network.offsets
+    return np.concatenate([_order(p.size, _channels(network, p)) + offsets[p.name] for p in network.populations])
 
 
 def _causes(image: Image) -> np.ndarray:
@@ -179,11 +224,14 @@ def _causes(image: Image) -> np.ndarray:
     routes, outside = image.routes, image.mapping.core_of < 0
     columns = {
         "effective_synops": image.usage.effective.sum(axis=1),
+        "dense_synops": image.stored_as("dense").sum(axis=1),
+        "kernel_synops": image.stored_as("kernel").sum(axis=1),
         "messages": np.where(outside, 0, routes.messages),
         "hops_x": routes.hops_x,
         "hops_y": routes.hops_y,
         "crossings": routes.crossings,
-        "axons": np.diff(image.usage.stored.indptr),
+        "sent": image.sends,
+        "received": np.diff(image.usage.stored.indptr),
         "input_spikes": outside,
         "input_messages": np.where(outside, routes.messages, 0),
     }
@@ -208,13 +256,20 @@ def _order(size: int, channels: int) -> np.ndarray:
     return np.arange(size).reshape(channels, -1).T.ravel()
 
 
-def _reads(network: Network) -> np.ndarray:
+def _columns(network: Network, names: Collection[str]) -> np.ndarray:
+    """Column of the first neuron of each of these populations when they are laid end to end; -1 for others."""
     at, column = [], 0
     for population in network.populations:
-        reads = population.neuron == READ_OUT
-        at.append(column if reads else -1)
-        column += population.size * reads
+        belongs = population.name in names
+        at.append(column if belongs else -1)
+        column += population.size * belongs
     return np.array(at, np.int64)
+
+
+def _more(network: Network, names: Collection[str], orders: dict[str, np.ndarray], name: str) -> np.ndarray:
+    """A parameter of these populations, laid end to end in the kernel's order; 0 for those that do not have it."""
+    parts = (integer_params(network[n]).get(name, np.zeros(network[n].size, np.int64))[orders[n]] for n in names)
+    return np.concatenate([np.zeros(0, np.int64), *parts])
 
 
 def _params(network: Network, orders: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,73 +1,160 @@
-"""How long a step takes on the chip.
+"""How long a step takes on the chip: the fast executor of the timing model, exact or a bound.
 
-Loihi-like chips have no clock: the cores work through a step independently and a barrier
-ends it. The length of a step is taken as
+Chips of this kind have no clock: the cores work through a step independently and a barrier ends it. In a step each
+core does three things, every one an item after the other:
 
-    max over cores ( synops * synop_ns + active * neuron_active_ns
-                     + inactive * neuron_inactive_ns + spikes * spike_ns )
-    + hop_x_ns * x + hop_y_ns * y + crossing_ns * c       the longest route in use, once
-    + barrier_ns                                          linear in tiles used, one .. all of a chip
-      + barrier_doubling_ns * log2(chips)                 of chips used
+    update    its neurons, each neuron_inactive_ns or neuron_active_ns (which are active: `updates`)
+    send      its spikes in the order of its neurons, each spike_ns, and then message_out_ns for each core reached
+    receive   what reaches it, its own messages included, each message_in_ns and for each stored synapse synop_ns
 
-Published are the constants (the target names the source of each) and that a barrier ends
-the step. Our assumptions: a core does its work one item after the other; the messages of a
-step travel while the cores still work, so that only one longest route is added; queues in the
-mesh cost nothing; neuron updates of a step are never skipped; a step is a step of the model
-(a pipelined chip works on population k of a chain k steps later, which moves work between
-neighbouring steps and not in sum).
+The target says how these come together. `pipeline`: "serial", all in a row, or "overlapped", receiving beside
+updating and sending. `messages`: "live", a message is handled when it has arrived, after a serial core has sent; or
+"buffered", a core finds all messages of the step at its beginning, as a chip does that handles them one step later,
+and what is sent must arrive before the step ends. A message leaves when it is sent and travels hop_x_ns, hop_y_ns
+and crossing_ns for each hop; each link of it is held for link_ns. Messages from outside are there from the start.
+The barrier comes last.
 
-The serial sum was held against silicon. Intel's recurrent network for sequential MNIST on
-one Loihi core spends 4.67 us per step on 754.8 synaptic operations, 12.5 spikes and 350
-compartment updates (notebooks in github intel-nrc-ecosystem/models); the constants of Davies
-et al. 2018 give 4.52 us if all neurons are inactive and 5.61 us if all are active, and 0.11
-us for the barrier. One case, one core: it says nothing about the mesh.
+:mod:`snnc.simulator.timing_events` follows every message by these rules. Here only sums over the step are known,
+which the kernel counts per core (``WORK``), so that time costs next to nothing:
 
-The barrier over several chips is known at two sizes: Frady et al. 2020 measured 14.3 us on 256 Loihi chips
-and 16.2 us on 768. Of simple laws through one chip (0.465 us) and 256 chips the logarithm comes nearest to
-the other: it gives 17.0 us for 768 chips, the square root (the width of the board) 25.1 us, a line 42.1 us.
+    earliest   no core waits for anything but its own work, no message for another one
+    latest     every core waits for the last message of all, and each message for all others on its way
+
+Both are the same, to the picosecond, where nothing can wait: with "buffered" messages and free links, and on a single
+serial core. All is counted in whole picoseconds.
+
+A step is a step of the model: a pipelined chip works on population k of a chain k steps later, which moves work
+between neighbouring steps and not in sum. A core's neurons are in the order of the network's populations, those that
+receive a convolution by place and then channel.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
+from snnc import traffic
+from snnc.costs import Timing
 from snnc.image import Image
-from snnc.target import Mesh, Timing
+from snnc.quantities import Quantity
+from snnc.resources import FORMATS
+
+WORK = ("synops", "active", "spikes", "receive")
+"""What the kernel counts per core and step: stored synapses visited, active updates, spikes fired, time of receiving
+in units of :class:`Durations`, unless the synapses tell it."""
+
+TIMES = ("send_ps", "arrive_ps")
+"""The same: time of sending, and when the last message that the core sends arrives, after it began to send."""
+
+SYNOPS, ACTIVE, SPIKES, RECEIVE = range(len(WORK))
+SEND, ARRIVE = range(len(TIMES))
 
 
-def core_ns(
-    timing: Timing, synops: np.ndarray, active: np.ndarray, inactive: np.ndarray, spikes: np.ndarray
-) -> np.ndarray:
-    """Time that cores work: the serial sum of their items, in ns, float64, elementwise."""
-    return (
-        synops * timing.synop_ns.value
-        + active * timing.neuron_active_ns.value
-        + inactive * timing.neuron_inactive_ns.value
-        + spikes * timing.spike_ns.value
+def ps(quantity: Quantity | None) -> int:
+    """Whole picoseconds of a number of nanoseconds; None is 0."""
+    return 0 if quantity is None else round(quantity.value * 1000)
+
+
+@dataclass(frozen=True, eq=False)
+class Durations:
+    """What one spike of each neuron takes; N neurons in the order of the network.
+
+    unit: picoseconds. axon: CSR int64 (N, cores), units that receiving it takes a core; None where that is `unit` for
+    each stored synapse that it visits. send: int64 (N,), ps, to send it to all that it reaches. arrive: int64 (N,), ps
+    from the moment at which its sending begins until the last core has it. Both are 0 for inputs, which are outside.
+    """
+
+    unit: int
+    axon: sparse.csr_array | None
+    send: np.ndarray
+    arrive: np.ndarray
+
+
+def durations(image: Image) -> Durations:
+    """The durations of an image, by the constants in use."""
+    timing, stored, core_of = image.target.timing, image.usage.stored, image.mapping.core_of
+    neuron = np.repeat(np.arange(len(core_of)), np.diff(stored.indptr))
+    inside = core_of >= 0
+    # Which of the messages of its neuron each is, from 1 on; with multicast all are one.
+    turn = np.arange(len(neuron)) - stored.indptr[neuron] + 1
+    number = np.diff(stored.indptr)
+    if image.target.mesh.multicast:
+        turn, number = np.ones_like(turn), np.minimum(number, 1)
+    own = np.where(inside[neuron], core_of[neuron], stored.indices)
+    x, y, crossings = traffic.legs(own, stored.indices, image.mapping.site_of, image.target.grid)
+    travel = x * ps(timing.hop_x_ns) + y * ps(timing.hop_y_ns) + crossings * ps(timing.crossing_ns)
+    out = ps(timing.message_out_ns)
+    arrive = np.zeros(len(core_of), np.int64)
+    np.maximum.at(arrive, neuron, ps(timing.spike_ns) + turn * out + travel)
+    send = ps(timing.spike_ns) + number * out
+    unit, axon = _axons(image)
+    return Durations(
+        unit=unit,
+        axon=axon,
+        send=np.where(inside, send, 0).astype(np.int64),
+        arrive=np.where(inside, arrive, 0),
     )
 
 
-def barrier_ns(timing: Timing, mesh: Mesh, tiles: int, chips: int = 1) -> float:
-    """Length of the barrier over `tiles` tiles of `chips` chips, in ns.
+def synop_ps(timing: Timing) -> np.ndarray:
+    """Picoseconds of a synapse in each of snnc.resources.FORMATS, int64 (formats,)."""
+    return np.array([ps(getattr(timing, f"synop_{name}_ns", None) or timing.synop_ns) for name in FORMATS], np.int64)
 
-    Linear from one tile to all of a chip; of several chips all take part, and it grows with their logarithm.
+
+def _axons(image: Image) -> tuple[int, sparse.csr_array | None]:
+    """(unit, axon) of :class:`Durations`."""
+    usage, timing = image.usage, image.target.timing
+    message, each = ps(timing.message_in_ns), synop_ps(timing)
+    if len(set(each)) == 1 and message == 0:
+        return int(each[0]), None
+    unit = math.gcd(message, *each.tolist()) or 1
+    # Several projections may meet in an axon, each in a format of its own.
+    result, cores = np.full(usage.stored.nnz, message // unit, np.int64), usage.cores
+    key = np.repeat(np.arange(usage.stored.shape[0]), np.diff(usage.stored.indptr)) * cores + usage.stored.indices
+    for projection in image.network.projections:
+        visits = usage.visits_of[projection.name].tocoo()
+        first = image.network.offsets[projection.pre]
+        at = np.searchsorted(key, (visits.col + first) * cores + visits.row)
+        np.add.at(result, at, visits.data * (each // unit)[usage.formats[projection.name][visits.row]])
+    return unit, sparse.csr_array((result, usage.stored.indices, usage.stored.indptr), shape=usage.stored.shape)
+
+
+def step_ps(
+    image: Image, takes: Durations, work: np.ndarray, times: np.ndarray, hops: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(earliest, latest) end of steps, picoseconds, int64 (...).
+
+    work, times: integers (..., 4 and 2, cores), as in ``WORK`` and ``TIMES``. hops: (...), links that messages take.
     """
-    low, high = timing.barrier_min_ns.value, timing.barrier_max_ns.value
-    if chips > 1:
-        assert timing.barrier_doubling_ns is not None
-        return high + timing.barrier_doubling_ns.value * math.log2(chips)
-    every = mesh.columns.value * mesh.rows.value
-    return low if every == 1 else low + (high - low) * (tiles - 1) / (every - 1)
-
-
-def step_ns(image: Image, synops: np.ndarray, active: np.ndarray, spikes: np.ndarray) -> np.ndarray:
-    """Length of steps in ns, float64 (...). The counts are (..., cores), see :class:`snnc.simulator.run.Run`."""
     timing = image.target.timing
-    busy = core_ns(timing, synops, active, image.usage.neurons - active, spikes).max(axis=-1)
-    x, y, crossings = image.routes.longest
-    route = x * timing.hop_x_ns.value + y * timing.hop_y_ns.value
-    if timing.crossing_ns is not None:
-        route += crossings * timing.crossing_ns.value
-    return busy + route + barrier_ns(timing, image.target.mesh, image.tiles, image.chips)
+    units = work[..., SYNOPS if takes.axon is None else RECEIVE, :]
+    receive, send = units.astype(np.int64) * takes.unit, times[..., SEND, :]
+    update = update_ps(timing, image.usage.neurons, work[..., ACTIVE, :], work[..., SPIKES, :])
+    first = update + (receive if (timing.pipeline, timing.messages) == ("serial", "buffered") else 0)
+    arrives = np.where(work[..., SPIKES, :] > 0, first + times[..., ARRIVE, :], 0)
+    sent = update + send
+    busy = receive + sent if timing.pipeline == "serial" else np.maximum(receive, sent)
+    earliest = np.maximum(busy, arrives).max(axis=-1)
+    # A message waits for each other message at most once on every link that this one takes.
+    last = arrives.max(axis=-1) + ps(timing.link_ns) * hops
+    latest = np.maximum(busy.max(axis=-1), last)
+    if timing.messages == "live":
+        begins = last[..., None] if timing.pipeline == "overlapped" else np.maximum(sent, last[..., None])
+        latest = np.maximum(latest, np.where(receive > 0, begins + receive, sent).max(axis=-1))
+    barrier = barrier_ps(image)
+    return earliest + barrier, latest + barrier
+
+
+def update_ps(timing: Timing, neurons: np.ndarray, active: np.ndarray, spikes: np.ndarray) -> np.ndarray:
+    """Picoseconds that cores take to update all neurons, int64 (..., cores). active, spikes: of them, in the step."""
+    known = {"changing": active, "spiking": spikes, "every": neurons}[timing.updates]
+    more = ps(timing.neuron_active_ns) - ps(timing.neuron_inactive_ns)
+    return np.asarray(neurons * ps(timing.neuron_inactive_ns) + known * more)
+
+
+def barrier_ps(image: Image) -> int:
+    """Picoseconds of the barrier over the tiles and chips in use."""
+    return round(image.target.timing.barrier_ns(image.tiles, image.chips) * 1000)

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snnc.network import INTEGER, READ_OUT, SPIKING, Network, Population, Projection
+from snnc.network import GRADED, INTEGER, READ_OUT, SPIKING, Network, Population, Projection
 from snnc.ops import Conv1d, Conv2d, Linear, Op, Scale, Shape
 from snnc.simulator.run import Run
 
@@ -192,7 +192,8 @@ def of_run(network: Network, run: Run, inputs: np.ndarray | None = None) -> Work
             calls.append(Calls((values != 0) @ fans, np.all(np.abs(values) <= 1, axis=2), each))
         else:
             fired = spikes[:, offsets[pre.name] : offsets[pre.name] + pre.size]
-            calls.append(Calls((fired @ fans)[:, None], np.ones((run.samples, 1), bool), each))
+            binary = np.full((run.samples, 1), pre.neuron != GRADED)
+            calls.append(Calls((fired @ fans)[:, None], binary, each))
     neurons = [slice(offsets[p.name], offsets[p.name] + p.size) for p in network.populations if _spikes(p)]
     active = np.sum([spikes[:, n].sum(axis=1) for n in neurons], axis=0) if neurons else np.zeros(run.samples, np.int64)
     return Workload(tuple(calls), active, run.steps * sum(n.stop - n.start for n in neurons), None)

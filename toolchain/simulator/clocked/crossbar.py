@@ -57,7 +57,7 @@ class Trace:
 
     spikes: int64 (spikes, 2), cycle of the request, neuron. acknowledged: int64 (events,), cycle. done: cycle at which
     all is at rest. potential: int64 (neurons,). Accesses to memory: synapse_reads, neuron_reads, neuron_writes. lost:
-    spikes that did not come back, for the queue was full.
+    spikes that did not come back, for the queue was full. resumed: int64 (events that waited,), cycle of the request.
     """
 
     spikes: np.ndarray
@@ -68,20 +68,25 @@ class Trace:
     neuron_reads: int
     neuron_writes: int
     lost: int
+    resumed: np.ndarray
 
 
 # Cycles after which a loop that never comes to rest is given up, unless asked for more: seconds of simulation.
 LONGEST = 1 << 28
 
 
-def run(chip: Crossbar, events: np.ndarray, longest: int = LONGEST) -> Trace:
+def run(chip: Crossbar, events: np.ndarray, longest: int = LONGEST, waits: np.ndarray | None = None) -> Trace:
     """Send events to a crossbar, each as soon as the one before has been acknowledged. Deterministic.
 
-    events: int64 (events,), of 10 bits: see :func:`snnc.simulator.clocked.crossbar_rules.kind`. InputError where one
+    events: int64 (events,), of 10 bits: see :func:`snnc.simulator.clocked.crossbar_rules.kind`. waits: bool (events,),
+    of those that are sent no sooner than all is at rest; None = no event waits. InputError where one
     is for a neuron that is not there, and where the chip is not at rest after the `longest` time in cycles: spikes
     that come back may excite one another for ever.
     """
     expect("events", events, (len(events),), 0, 0x3FF)
+    if waits is None:
+        waits = np.zeros(len(events), np.bool_)
+    expect("waits", waits, (len(events),), 0, 1)
     neuron = np.where(events >= 0x200, events & 15, events & 0xFF)
     lacking = np.flatnonzero((neuron >= len(chip.leak)) & (events != 0x1FF))
     if len(lacking):
@@ -100,16 +105,24 @@ def run(chip: Crossbar, events: np.ndarray, longest: int = LONGEST) -> Trace:
         agenda=agenda,
         queue=empty(np.array([chip.depth])),
         events=np.ascontiguousarray(events, np.int64),
+        waits=np.ascontiguousarray(waits, np.bool_),
         potential=np.array(chip.potential, np.int64),
         now=np.array([0, rules.NOTHING, 0, 0]),
         counts=np.zeros(4, np.int64),
         spikes=log.blank(2),
         acknowledged=log.blank(1),
     )
-    while not rules.clock(core, state, 2 * longest):
-        state = state._replace(
-            spikes=log.enlarged(state.spikes, len(chip.leak)), acknowledged=log.enlarged(state.acknowledged)
-        )
+    resumed = [0] if len(events) and waits[0] else []
+    while True:
+        if not rules.clock(core, state, 2 * longest):
+            state = state._replace(
+                spikes=log.enlarged(state.spikes, len(chip.leak)), acknowledged=log.enlarged(state.acknowledged)
+            )
+        elif state.now[rules.NEXT] < len(events) and np.all(state.agenda.due == NEVER):  # the next event has waited
+            resumed.append(int(state.now[rules.DONE]))
+            schedule(agenda, rules.HOST, 2 * resumed[-1])
+        else:
+            break
     if np.any(state.agenda.due != NEVER):
         raise InputError(
             f"the crossbar is not at rest after {longest:,} cycles",
@@ -125,4 +138,5 @@ def run(chip: Crossbar, events: np.ndarray, longest: int = LONGEST) -> Trace:
         neuron_reads=visits,
         neuron_writes=writes,
         lost=lost,
+        resumed=np.array(resumed, np.int64),
     )

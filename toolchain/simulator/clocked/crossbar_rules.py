@@ -50,13 +50,16 @@ class Core(NamedTuple):
 
 
 class State(NamedTuple):
-    """What changes. now: the event that the host sends next; cycle of its request, NOTHING if there is none; cycle
-    from which the output is free; cycle at which all that happened so far is over. counts: accesses, lost spikes.
+    """What changes, and what the host does. waits: whether it sends an event only when all is at rest.
+
+    now: the event that the host sends next; cycle of its request, NOTHING if there is none; cycle from which the
+    output is free; cycle at which all that happened so far is over. counts: accesses, lost spikes.
     """
 
     agenda: Agenda
     queue: Fifos
     events: np.ndarray
+    waits: np.ndarray
     potential: np.ndarray
     now: np.ndarray
     counts: np.ndarray
@@ -143,7 +146,7 @@ def _takes_in(c: Core, s: State, cycle: int) -> int:
     s.now[NEXT] += 1
     s.now[REQUEST] = NOTHING
     s.now[DONE] = max(s.now[DONE], acknowledged + REST)
-    if s.now[NEXT] < len(s.events):
+    if s.now[NEXT] < len(s.events) and not s.waits[s.now[NEXT]]:
         schedule(s.agenda, HOST, 2 * (acknowledged + AGAIN))
     return int(max(acknowledged + RELEASED, s.now[FREE]))
 
