@@ -154,7 +154,7 @@ def test_simulate_counts_in_the_terms_of_neurobench(work: Path) -> None:
         assert operations["Effective_MACs"] == 0
         assert 0 < operations["Effective_ACs"] < operations["Dense"]
         assert 0 < found["ActivationSparsity"] < 1
-        assert found["ConnectionSparsity"] > 0.5
+        assert 0 <= found["ConnectionSparsity"] < 1
         assert found["Footprint"] > 0
         assert (found["MembraneUpdates"] is None) == (source != "model.pt")
         assert f"Effective_ACs       {operations['Effective_ACs']:,.1f} per sample" in done.stdout

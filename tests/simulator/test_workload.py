@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from integer_networks import networks, recordings
 
-from snnc.network import Population
+from snnc.network import GRADED, READ_OUT, Population
 from snnc.ops import Conv1d, Conv2d, Linear, canonical, matrix
 from snnc.samples import Samples
 from snnc.simulator import reference, simulate, workload
@@ -47,12 +47,12 @@ def test_a_run_of_integers_counts_spikes_where_they_are_fired(data: st.DataObjec
     counted = workload.of_run(network, run)
     for projection, calls in zip(network.projections, counted.calls, strict=True):
         pre = network[projection.pre]
-        fired = rasters[pre.name].reshape(len(inputs), -1, pre.size)
+        fired = rasters[pre.name].reshape(len(inputs), -1, pre.size) != 0
         exists = matrix(projection.op, pre.shape).toarray() != 0
         np.testing.assert_array_equal(calls.effective.sum(axis=1), np.einsum("nti,oi->n", fired.astype(int), exists))
-        assert calls.binary.all()
-    spiking = [p for p in network.layers if p.neuron == "cuba_fixed"]
-    expected = sum(rasters[p.name].reshape(len(inputs), -1).sum(axis=1) for p in spiking)
+        assert (calls.binary == (pre.neuron != GRADED)).all()
+    spiking = [p for p in network.layers if p.neuron != READ_OUT]
+    expected = sum((rasters[p.name].reshape(len(inputs), -1) != 0).sum(axis=1) for p in spiking)
     np.testing.assert_array_equal(counted.active, expected)
     assert counted.outputs == run.steps * sum(p.size for p in spiking)
     # Without weights nothing is an operation, and there is no share of zeros.

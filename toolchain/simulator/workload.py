@@ -181,7 +181,7 @@ def of_run(network: Network, run: Run, inputs: np.ndarray | None = None) -> Work
 
     inputs: the data of the run, (samples, steps, *shape), if they are other than spikes. Membranes are not followed. A
     spike counts where it is fired: those of the last steps that would arrive after the end, by a delay or on the way
-    back, are in it too.
+    back, are in it too. Values of spikes are not followed either: all calls with graded spikes are of values.
     """
     spikes, calls, offsets = run.spikes.astype(np.int64), [], network.offsets
     for (name, _), op, shape in _weighted(network):
