@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+from snnc.targets import lava
 from tests.benchmarks import environments
 from tests.benchmarks.contest import Contender
 
@@ -11,6 +13,7 @@ LIMITS = ("limit, 3 bytes", "limit, 4 bytes")
 OURS, TWO = "snnc", "snnc, 2 threads"
 SCIPY, TORCH, SNNTORCH = "scipy", "torch CSR", "snntorch"
 SANAFE, NENGO, BRIAN = "SANA-FE", "nengo-loihi", "brian2 C++"
+COMMAND, LAVA = "snnc simulate, the command", "Lava fixed_pt, start included"
 
 
 def limits() -> list[Contender]:
@@ -38,6 +41,20 @@ def peers() -> list[Contender]:
         # Its networks are objects in Python: a million synapses take it half a minute and gigabytes.
         Contender(SANAFE, "with_sanafe.py", _python("sanafe"), most=1.1e6),
     ]
+
+
+def processes() -> list[Contender]:
+    """Those who start processes of their own, which is in their time."""
+    there = lava.python() is not None
+    return [
+        Contender(COMMAND, "command.py"),
+        Contender(LAVA, "with_lava.py", Path(sys.executable) if there else "Lava is not set up (snnc lava setup)"),
+    ]
+
+
+def of_images() -> list[Contender]:
+    """Those who run images with convolutions."""
+    return [*ours(), Contender(SNNTORCH, "snntorch_conv.py")]
 
 
 def _python(name: str) -> Path | str:

@@ -16,6 +16,7 @@ PARTS = {
     "digits": "tests.experiments.digits",
     "networks": "tests.experiments.networks",
     "mapping": "tests.instances.score --write",
+    "simulator": "tests.benchmarks.simulator --write",
 }
 HEAD = (
     "# Numbers\n\nWritten by `make numbers`, each part by its own script: "

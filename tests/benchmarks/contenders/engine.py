@@ -1,63 +1,19 @@
-"""snnc's engine, everything counted: on cores of 1024 neurons in layer order, as a mapping of no search has them."""
+"""snnc's engine, everything counted."""
 
 import os
 import time
 
 import numpy as np
 from child import Ready, load, serve
-from scipy import sparse
 
-from snnc.image import Image, Mapping
-from snnc.network import Network, Population, Projection
+from snnc.image import Image
 from snnc.ops import Linear
 from snnc.samples import Samples
 from snnc.simulator import prepare as flatten
 from snnc.simulator import simulate
-from tests.small_chips import few
+from tests.benchmarks.images import chain, linear
 
 THREADS = int(os.environ.get("CONTEST_THREADS", "1"))
-NEURONS_PER_CORE = 1024
-
-
-def image_of(net):
-    sizes = net.sizes[1:]
-    layers = [
-        Population(
-            f"layer{k}",
-            (size,),
-            "cuba_fixed",
-            {
-                name: np.full(size, value, np.int32)
-                for name, value in (
-                    ("u_decay", net.u_decay),
-                    ("v_decay", net.v_decay),
-                    ("threshold", net.threshold),
-                    ("bias", 0),
-                )
-            },
-        )
-        for k, size in enumerate(sizes)
-    ]
-    names = ["input", *(p.name for p in layers)]
-    projections = []
-    for k, (p, t, w) in enumerate(net.layers):
-        into = sparse.csr_array((w.astype(np.int16), t, p), shape=(len(p) - 1, sizes[k])).T.tocsr()
-        projections.append(Projection(f"synapses{k}", names[k], names[k + 1], (Linear(into),)))
-    network = Network(
-        (Population("input", net.sizes[:1], "input"), *layers), tuple(projections), (names[-1],), 1e-3, "contest"
-    )
-    return mapped(network)
-
-
-def mapped(network):
-    """On cores in layer order; a core holds neurons of one layer. The chip has enough of them."""
-    core_of, cores = np.full(network.size, -1, np.int32), 0
-    for population in network.populations:
-        if population.neuron != "input":
-            start = network.offsets[population.name]
-            core_of[start : start + population.size] = cores + np.arange(population.size) // NEURONS_PER_CORE
-            cores += -(-population.size // NEURONS_PER_CORE)
-    return Image(network, Mapping(core_of, np.arange(cores, dtype=np.int32)), few(cores))
 
 
 def load_image(folder):
@@ -65,7 +21,9 @@ def load_image(folder):
     if (folder / "image.snnc").exists():
         return Image.load(folder / "image.snnc"), np.load(folder / "spikes.npy")
     net = load(folder)
-    return image_of(net), net.spikes
+    params = {"u_decay": net.u_decay, "v_decay": net.v_decay, "threshold": net.threshold}
+    ops = [linear(*layer, size) for layer, size in zip(net.layers, net.sizes[1:], strict=True)]
+    return chain(net.sizes[:1], ops, [params] * len(ops)), net.spikes
 
 
 def prepare(folder):
@@ -94,19 +52,14 @@ def prepare(folder):
 
 
 def sizes(prepared):
-    """Bytes of the synapses' tables and synapses in them."""
+    """Bytes of the tables of synapses, and synapses in them: of a convolution those of its kernel."""
     tables = prepared.tables
-    held = sum(array.nbytes for array in (tables.fans, tables.channels, *synaptic(tables)))
-    return {"synapse_bytes": held, "synapses": sum(count(p) for p in prepared.network.projections)}
-
-
-def synaptic(tables):
-    return [tables.packed, tables.plain]
-
-
-def count(projection):
-    op = projection.op
-    return op.weight.nnz if isinstance(op, Linear) else int(np.count_nonzero(op.weight))
+    held = sum(array.nbytes for array in (tables.fans, tables.channels, tables.packed, tables.plain))
+    ops = [p.op for p in prepared.network.projections]
+    return {
+        "synapse_bytes": held,
+        "synapses": sum(op.weight.nnz if isinstance(op, Linear) else np.count_nonzero(op.weight).item() for op in ops),
+    }
 
 
 if __name__ == "__main__":
