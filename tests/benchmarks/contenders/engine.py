@@ -54,7 +54,7 @@ def prepare(folder):
 def sizes(prepared):
     """Bytes of the tables of synapses, and synapses in them: of a convolution those of its kernel."""
     tables = prepared.tables
-    held = sum(array.nbytes for array in (tables.fans, tables.channels, tables.packed, tables.plain))
+    held = sum(array.nbytes for array in (tables.index, tables.fans, tables.packed, tables.plain))
     ops = [p.op for p in prepared.network.projections]
     return {
         "synapse_bytes": held,
