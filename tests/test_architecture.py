@@ -45,7 +45,7 @@ PLACES = {
     "snntorch": {"snnc.frontends", "snnc.tickets", "snnc.models"},
     "tonic": {"snnc.models.data"},
     "lava": {"snnc.targets.lava.worker"},
-    "numba": {"snnc.jit", "snnc.simulator.prefetch"},
+    "numba": {"snnc.jit", "snnc.simulator.instructions"},
     "mtkahypar": {"snnc.mapping.hypergraph"},
     "nir": {"snnc.frontends"},
     "h5py": {"snnc.frontends", "snnc.targets.lava"},

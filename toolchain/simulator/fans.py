@@ -9,8 +9,10 @@ Linear have one form, and lie one after the other, so that where they begin is a
 
 Why so: large networks are bound by memory, so a synapse takes as few bytes as it can. A record is 3
 bytes where all weights of the network fit 8 bits, as they do on most chips, else 4; it addresses
-2^16 targets. Networks whose sums fit no cache are bound by these: so targets are cut into blocks of
-BLOCK, each a projection of its own, whose sums (int16, see kernels) stay in the first cache.
+2^16 targets. Larger populations are cut into blocks, each a projection of its own. Smaller blocks,
+whose sums fit the first cache, were slower where the synapses fit none: their fans are short, and
+memory is fast in long runs only (100,000 neurons, 1 %: 1.0e9 synapses/s in blocks of 2^14, 1.4e9 in
+blocks of 2^16).
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ from snnc.ops import Conv2d, Linear
 START, STOP, FIRST, PLAIN, SHIFT_Y, SHIFT_X, PHASE_Y, PHASE_X = range(8)
 COLUMNS = 8
 
-# Targets of a block: half of a first cache of 32 KiB or more in sums of 16 bits, the rest for what passes by.
-BLOCK = 1 << 14
+# Targets of a block.
+BLOCK = 1 << 16
 
 # What a sum of 16 bits holds; visits per target from which they pay, measured.
 SUM_LIMIT = (1 << 15) - 1
@@ -73,8 +75,10 @@ class Fans:
         index it begins, its first target, whether it is plain, and what :func:`near` says.
         """
         blocks = []
-        for first in range(0, len(post_order), BLOCK):
-            by_target = _rows(op.weight, post_order[first : first + BLOCK])
+        # Of equal width: a short one would have short fans.
+        width = -(-len(post_order) // -(-len(post_order) // BLOCK))
+        for first in range(0, len(post_order), width):
+            by_target = _rows(op.weight, post_order[first : first + width])
             by_source = _rows(by_target.T.tocsr(), pre_order)
             plain = by_source.nnz > PLAIN_SHARE * by_source.shape[0] * by_source.shape[1]
             if plain:

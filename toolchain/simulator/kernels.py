@@ -18,7 +18,7 @@ import numpy as np
 
 from snnc.jit import compiled
 from snnc.simulator.fans import BLOCK, FIRST, PHASE_X, PHASE_Y, PLAIN, SHIFT_X, SHIFT_Y, START, STOP
-from snnc.simulator.prefetch import prefetch
+from snnc.simulator.instructions import lowest_bit, nonzero_bytes, prefetch
 from snnc.simulator.reference import DECAY, RANGE, UNIT
 from snnc.simulator.tables import (
     CHANNELS,
@@ -43,8 +43,8 @@ from snnc.simulator.tables import (
 
 LOW = (1 << DECAY) - 1
 
-# Synapses added in a loop of fixed length, and the steps between those that are fetched meanwhile: at most a line of
-# cache in either form. Events between the one that is added and the one that is fetched.
+# Synapses added in a loop of fixed length; entries of 3 or 4 bytes that a line of cache holds for sure; how many
+# events after the present one is the one whose memory is asked for.
 RUN, LINE, AHEAD = 64, 16, 2
 
 
@@ -241,25 +241,54 @@ def _update(
 
 
 @compiled
-def _visit(synapses: np.ndarray, axon_core: np.ndarray, axon_synapses: np.ndarray, start: int, stop: int) -> None:
-    """Count what a spike visits through the axons start:stop; of consecutive cores, as a vector."""
-    if start == stop:
-        return
-    first = axon_core[start]
-    if axon_core[stop - 1] - first == stop - 1 - start:
-        to, origin = np.uint64(first), np.uint64(start)
-        for k in range(np.uint64(stop - start)):
-            synapses[to + k] += axon_synapses[origin + k]
-    else:
-        for k in range(np.uint64(start), np.uint64(stop)):
-            synapses[np.uint64(axon_core[k])] += axon_synapses[k]
+def _visit(
+    synapses: np.ndarray,
+    events: np.ndarray,
+    order: np.ndarray,
+    axon_ptr: np.ndarray,
+    axon_core: np.ndarray,
+    axon_synapses: np.ndarray,
+) -> None:
+    """Count, per core, the synapses that the events visit; order and axon_ptr: from the population's first neuron on.
+
+    Axons into consecutive cores are counted as vectors.
+    """
+    last = len(events) - 1
+    for e in range(len(events)):
+        neuron = np.uint64(order[np.uint64(events[e])])
+        start, stop = axon_ptr[neuron], axon_ptr[neuron + np.uint64(1)]
+        if start == stop:
+            continue
+        # As much as this one has: the axons of a population are alike.
+        ahead = axon_ptr[np.uint64(order[np.uint64(events[min(e + AHEAD, last)])])]
+        prefetch(axon_core, ahead)
+        for k in range(0, stop - start, LINE):
+            prefetch(axon_synapses, ahead + k)
+        first = axon_core[np.uint64(start)]
+        if axon_core[np.uint64(stop - 1)] - first == stop - 1 - start:
+            to, origin = np.uint64(first), np.uint64(start)
+            for k in range(np.uint64(stop - start)):
+                synapses[to + k] += axon_synapses[origin + k]
+        else:
+            for k in range(np.uint64(start), np.uint64(stop)):
+                synapses[np.uint64(axon_core[k])] += axon_synapses[k]
 
 
 @compiled
 def _collect(fired: np.ndarray, events: np.ndarray) -> int:
-    """Indices of the non-zero entries; returns how many. Without branches: nothing to mispredict."""
+    """Indices of the non-zero entries of `fired`, which are bytes or int32; returns how many."""
     found = 0
-    for i in range(len(fired)):
+    start = 0
+    if fired.itemsize == 1:
+        start = len(fired) // 64 * 64
+        for first in range(0, start, 64):
+            bits = nonzero_bytes(fired, first)
+            while bits:
+                events[np.uint64(found)] = np.uint64(first) + lowest_bit(bits)
+                bits &= bits - np.uint64(1)
+                found += 1
+    # Without branches: nothing to mispredict. So it writes once past the last.
+    for i in range(start, len(fired)):
         events[found] = i
         found += fired[i] != 0
     return found
@@ -353,12 +382,12 @@ def run(
                             if trace_at[p] >= 0:
                                 trace[n, step, trace_at[p] + order[i]] = v[i]
                 found[now, p] = number
+                _visit(synapses, events[now, low : low + number], order[low:], axon_ptr[low:], axon_core, axon_synapses)
                 for event in events[now, low : low + number]:
                     local = order[low + event]
                     neuron = low + local
                     counts[n, neuron] += 1
                     if core_of[neuron] >= 0:
                         emitted[core_of[neuron]] += 1
-                    _visit(synapses, axon_core, axon_synapses, axon_ptr[neuron], axon_ptr[neuron + 1])
                     if raster_at[p] >= 0:
                         raster[n, step, raster_at[p] + local] = 1
