@@ -93,7 +93,11 @@ def _sizes(found: Found) -> Iterable[Table]:
                     f"{figures['flattened']:.1f} s",
                 ]
             )
-        yield Table("Memory of snnc", "Tables of synapses as the engine holds them.", rows)
+        yield Table(
+            "Memory of snnc",
+            "Tables of synapses as the engine holds them. Read: the file or the arrays, and the use of all cores.",
+            rows,
+        )
 
 
 def _missing(found: Found) -> str:

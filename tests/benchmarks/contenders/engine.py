@@ -29,6 +29,7 @@ def load_image(folder):
 def prepare(folder):
     begin = time.perf_counter()
     image, spikes = load_image(folder)
+    visited = image.usage.stored[: image.network.inputs[0].size].sum(axis=1)  # the use of cores, which loading checks
     loaded = time.perf_counter()
     prepared = flatten(image)
     figures = {"loaded": loaded - begin, "flattened": time.perf_counter() - loaded, **sizes(prepared)}
@@ -42,8 +43,6 @@ def prepare(folder):
         begin = time.perf_counter()
         simulate(prepared, samples, threads=THREADS)
         return time.perf_counter() - begin
-
-    visited = image.usage.stored[: image.network.inputs[0].size].sum(axis=1)
 
     def synops(steps):
         return int(np.count_nonzero(part(steps).reshape(-1, len(visited)), axis=0) @ visited)
