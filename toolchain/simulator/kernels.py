@@ -43,6 +43,10 @@ from snnc.simulator.tables import (
 
 LOW = (1 << DECAY) - 1
 
+# Neurons of a segment, on average, below which a population is updated as a whole and its active neurons are counted
+# apart: a call takes as long as the update of a hundred neurons.
+SHORT = 64
+
 # Synapses added in a loop of fixed length; entries of 3 or 4 bytes that a line of cache holds for sure; how many
 # events after the present one is the one whose memory is asked for.
 RUN, LINE, AHEAD = 64, 16, 2
@@ -241,6 +245,25 @@ def _update(
 
 
 @compiled
+def _count_active(
+    active: np.ndarray,
+    segments: np.ndarray,
+    begin: int,
+    end: int,
+    a: np.ndarray,
+    u: np.ndarray,
+    v: np.ndarray,
+    bias: np.ndarray,
+) -> None:
+    """Count, per core, the neurons of segments begin:end that are active, as :func:`_update` does on its way."""
+    for s in range(begin, end):
+        found = 0
+        for i in range(np.uint64(segments[s, 0]), np.uint64(segments[s, 1])):
+            found += (u[i] | v[i] | a[i] | bias[i]) != 0
+        active[np.uint64(segments[s, 2])] += found
+
+
+@compiled
 def _visit(
     synapses: np.ndarray,
     events: np.ndarray,
@@ -370,7 +393,13 @@ def run(
                             _deliver_conv(a, low, arrived, order[first[pre] :], row, index, fans, packed, plain)
                         else:
                             _deliver_linear(a, low, arrived, row, near, index, packed, plain)
-                    for s in range(segment_ptr[p], segment_ptr[p + 1]):
+                    begin, end = segment_ptr[p], segment_ptr[p + 1]
+                    if (end - begin) * SHORT > high - low:
+                        _count_active(active, segments, begin, end, a, u, v, bias)
+                        i, j = low, high
+                        _update(a[i:j], u[i:j], v[i:j], keep_u[i:j], keep_v[i:j], bias[i:j], threshold[i:j], fired[i:j])
+                        begin = end
+                    for s in range(begin, end):
                         i, j = segments[s, 0], segments[s, 1]
                         active[segments[s, 2]] += _update(
                             a[i:j], u[i:j], v[i:j], keep_u[i:j], keep_v[i:j], bias[i:j], threshold[i:j], fired[i:j]
