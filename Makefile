@@ -28,6 +28,7 @@ numbers: setup
 	$(BIN)/python -m tests.experiments.networks
 	$(BIN)/python -m tests.experiments.lsnn_smnist
 	$(BIN)/python -m tests.instances.score --write
+	$(BIN)/python -m tests.benchmarks.simulator --write
 
 setup: $(VENV)/ready $(SNNC_LAVA_DIR)/snnc-lava.json
 

@@ -47,7 +47,7 @@ PLACES = {
     "snntorch": {"snnc.frontends", "snnc.tickets", "snnc.models"},
     "tonic": {"snnc.models.data"},
     "lava": {"snnc.targets.lava.worker"},
-    "numba": {"snnc.jit", "snnc.simulator.lanes", "snnc.simulator.prefetch"},
+    "numba": {"snnc.jit", "snnc.simulator.lanes", "snnc.simulator.instructions"},
     "mtkahypar": {"snnc.mapping.hypergraph"},
     "nir": {"snnc.frontends"},
     "h5py": {"snnc.frontends", "snnc.targets.lava", "snnc.simulator.trace_file"},

@@ -17,6 +17,7 @@ PARTS = {
     "networks": "tests.experiments.networks",
     "silicon": "tests.experiments.lsnn_smnist",
     "mapping": "tests.instances.score --write",
+    "simulator": "tests.benchmarks.simulator --write",
 }
 HEAD = (
     "# Numbers\n\nWritten by `make numbers`, each part by its own script: "

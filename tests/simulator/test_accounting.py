@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from integer_networks import chain, images, networks, place, recordings
 from meshes import Link, along_x, column_row, crosses, route, tile
+from small_chips import few
 
-from snnc.image import Image
-from snnc.network import Projection
+from snnc.image import Image, Mapping
+from snnc.network import Network, Projection
 from snnc.ops import matrix
 from snnc.resources import FORMATS, compartments
 from snnc.samples import Samples
@@ -258,3 +259,23 @@ def test_memory_is_told_with_its_limit() -> None:
         "neurons": ([1, 3], 1024),
         "in_axons": ([2, 4], 4096),
     }
+
+
+def test_active_updates_of_few_long_and_of_many_short_segments() -> None:
+    """Neurons of one core side by side, and every neuron on another core than the one before: counted two ways."""
+    network = chain(20, 300, density=0.1)
+    spikes = Samples((np.random.default_rng(0).random((3, 12, 20)) < 0.1).astype(np.uint8))
+    neurons = np.arange(300)
+    each = simulate(on_cores(network, neurons), spikes).core_active
+    assert 0 < each.mean() < 12
+    for core_of in (neurons // 150, neurons // 100, neurons % 2, neurons % 7):
+        active = simulate(on_cores(network, core_of), spikes).core_active
+        for core in range(core_of.max() + 1):
+            np.testing.assert_array_equal(active[:, core], each[:, core_of == core].sum(axis=1))
+
+
+def on_cores(network: Network, core_of: np.ndarray) -> Image:
+    """The network with its one layer on these cores."""
+    cores = int(core_of.max()) + 1
+    mapping = Mapping(np.concatenate([np.full(20, -1), core_of]).astype(np.int32), np.arange(cores, dtype=np.int32))
+    return Image(network, mapping, few(cores))

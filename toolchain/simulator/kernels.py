@@ -19,9 +19,9 @@ import numpy as np
 from snnc.jit import compiled
 from snnc.simulator.axons import Axons
 from snnc.simulator.counting import add_axons, follow
-from snnc.simulator.fans import FIRST, PHASE_X, PHASE_Y, PLAIN, SHIFT_X, SHIFT_Y, START, STOP
+from snnc.simulator.fans import BLOCK, FIRST, PHASE_X, PHASE_Y, PLAIN, SHIFT_X, SHIFT_Y, START, STOP
+from snnc.simulator.instructions import lowest_bit, nonzero_bytes, prefetch
 from snnc.simulator.lanes import add_causes
-from snnc.simulator.prefetch import prefetch
 from snnc.simulator.reference import DECAY, RANGE, UNIT
 from snnc.simulator.state import Record, State
 from snnc.simulator.tables import (
@@ -29,24 +29,31 @@ from snnc.simulator.tables import (
     CHANNELS,
     COLUMNS,
     CONV,
-    FIRST_FAN,
+    DENSE,
+    FROM,
     HEIGHT,
+    INDEX,
     LAG,
+    MOST,
     PAD_X,
     PAD_Y,
     PRE,
     ROWS,
+    SPAN,
     STRIDE_X,
     STRIDE_Y,
     WIDTH,
+    WORTH,
 )
 from snnc.simulator.timing import ACTIVE, ARRIVE, RECEIVE, SEND, SPIKES, SYNOPS
 
 LOW = (1 << DECAY) - 1
 
-# Packed words in a line of cache.
-LINE = 16
 EFFECTS = len(CAUSES)
+
+# Synapses added in a loop of fixed length; entries of 3 or 4 bytes that a line of cache holds for sure; how many
+# events after the present one is the one whose memory is asked for.
+RUN, LINE, AHEAD = 64, 16, 2
 
 
 @compiled
@@ -62,28 +69,30 @@ def _add_plain(a: np.ndarray, first: int, weights: np.ndarray, start: int, stop:
 
 
 @compiled
-def _add_packed(a: np.ndarray, first: int, words: np.ndarray, start: int, stop: int) -> None:
-    """Add the weights in words[start:stop] to their targets in a[first:]."""
+def _add_packed(a: np.ndarray, first: int, packed: np.ndarray, start: int, stop: int) -> None:
+    """Add the weights in packed[start:stop] to their targets in a[first:]."""
     to = np.uint64(first)
     for k in range(np.uint64(start), np.uint64(stop)):
-        word = words[k]
-        a[to + (word >> 16)] += np.int16(word)
+        synapse = packed[k]
+        a[to + np.uint64(synapse.target)] += synapse.weight
 
 
 @compiled
-def _add_packed_and_fetch(a: np.ndarray, first: int, words: np.ndarray, start: int, stop: int, ahead: int) -> None:
-    """As :func:`_add_packed`; for each of its lines, fetch a line of `words` from `ahead` on."""
+def _add_packed_and_fetch(a: np.ndarray, first: int, packed: np.ndarray, start: int, stop: int, ahead: int) -> None:
+    """As :func:`_add_packed`; for as many synapses, fetch those of `packed` from `ahead` on."""
     to = np.uint64(first)
-    lines = (stop - start) // LINE
-    for line in range(lines):
-        prefetch(words, ahead + line * LINE)
-        origin = np.uint64(start + line * LINE)
+    runs = (stop - start) // RUN
+    for run in range(runs):
+        for line in range(0, RUN, LINE):
+            prefetch(packed, ahead + run * RUN + line)
+        origin = np.uint64(start + run * RUN)
         # A loop of fixed length, which the compiler unrolls.
-        for k in range(np.uint64(LINE)):
-            word = words[origin + k]
-            a[to + (word >> 16)] += np.int16(word)
-    prefetch(words, ahead + lines * LINE)
-    _add_packed(a, first, words, start + lines * LINE, stop)
+        for k in range(np.uint64(RUN)):
+            synapse = packed[origin + k]
+            a[to + np.uint64(synapse.target)] += synapse.weight
+    for line in range(runs * RUN, stop - start, LINE):
+        prefetch(packed, ahead + line)
+    _add_packed(a, first, packed, start + runs * RUN, stop)
 
 
 @compiled
@@ -91,22 +100,52 @@ def _deliver_linear(
     a: np.ndarray,
     low: int,
     events: np.ndarray,
-    fans: np.ndarray,
-    first_fan: int,
+    block: np.ndarray,
+    near: np.ndarray,
+    index: np.ndarray,
     packed: np.ndarray,
     plain: np.ndarray,
 ) -> None:
-    """Add what the events cause to the inputs of the population that begins at a[low]."""
+    """Add what the events cause to the inputs of the targets of a block, in a population that begins at a[low].
+
+    near: int16, zeros before and after. Where there is enough to do it is done in these, which stay in the first
+    cache, and added to `a` before any could overflow.
+    """
+    low += block[FROM]
+    first, dense = block[INDEX], block[DENSE]
+    if len(events) < block[WORTH]:
+        _add_fans(a, low, events, index, first, dense, packed, plain)
+        return
+    most = block[MOST]
+    for begin in range(0, len(events), most):
+        _add_fans(near, 0, events[begin : begin + most], index, first, dense, packed, plain)
+        for k in range(np.uint64(block[SPAN])):
+            a[np.uint64(low) + k] += near[k]
+            near[k] = 0
+
+
+@compiled
+def _add_fans(
+    a: np.ndarray,
+    low: int,
+    events: np.ndarray,
+    index: np.ndarray,
+    first: int,
+    dense: int,
+    packed: np.ndarray,
+    plain: np.ndarray,
+) -> None:
+    """Add the fans of the events to a[low:]; first: of the block, in `index`."""
     last = len(events) - 1
     for e in range(len(events)):
-        f = first_fan + events[e]
-        first, start, stop = low + fans[f, FIRST], fans[f, START], fans[f, STOP]
-        if fans[f, PLAIN]:
-            _add_plain(a, first, plain, start, stop)
+        source = np.uint64(first + events[e])
+        start, stop = index[source], index[source + np.uint64(1)]
+        if dense:
+            _add_plain(a, low, plain, start, stop)
         else:
-            # Where the next fan is plain, or shorter, some lines are fetched in vain.
-            ahead = fans[first_fan + events[min(e + 1, last)], START]
-            _add_packed_and_fetch(a, first, packed, start, stop, ahead)
+            # Where the other fan is shorter, some lines are fetched in vain.
+            ahead = index[np.uint64(first + events[min(e + AHEAD, last)])]
+            _add_packed_and_fetch(a, low, packed, start, stop, ahead)
 
 
 @compiled
@@ -115,20 +154,21 @@ def _deliver_graded(
     low: int,
     events: np.ndarray,
     values: np.ndarray,
-    fans: np.ndarray,
-    first_fan: int,
+    block: np.ndarray,
+    index: np.ndarray,
     packed: np.ndarray,
     plain: np.ndarray,
 ) -> None:
     """As :func:`_deliver_linear`, each event with the weights times its value. For data only, so plain loops do."""
+    low += block[FROM]
     for event in events:
-        f, value = first_fan + event, values[event]
-        first, start, stop = low + fans[f, FIRST], fans[f, START], fans[f, STOP]
+        source, value = block[INDEX] + event, values[event]
+        start, stop = index[source], index[source + 1]
         for k in range(start, stop):
-            if fans[f, PLAIN]:
-                a[first + k - start] += value * plain[k]
+            if block[DENSE]:
+                a[low + k - start] += value * plain[k]
             else:
-                a[first + (packed[k] >> 16)] += value * np.int16(packed[k])
+                a[low + packed[k].target] += value * packed[k].weight
 
 
 @compiled
@@ -138,7 +178,7 @@ def _deliver_conv(
     events: np.ndarray,
     order: np.ndarray,
     geometry: np.ndarray,
-    channels: np.ndarray,
+    index: np.ndarray,
     fans: np.ndarray,
     packed: np.ndarray,
     plain: np.ndarray,
@@ -156,7 +196,7 @@ def _deliver_conv(
         channel, place = neuron // (height * width), neuron % (height * width)
         y, x = place // width + pad_y, place % width + pad_x
         shift_y, phase_y, shift_x, phase_x = y // stride_y, y % stride_y, x // stride_x, x % stride_x
-        for f in range(channels[channel], channels[channel + 1]):
+        for f in range(index[geometry[INDEX] + channel], index[geometry[INDEX] + channel + 1]):
             row, column = shift_y - fans[f, SHIFT_Y], shift_x - fans[f, SHIFT_X]
             inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
             if inside & (fans[f, PHASE_Y] == phase_y) & (fans[f, PHASE_X] == phase_x):
@@ -268,9 +308,19 @@ def _update_rich(
 
 @compiled
 def _collect(fired: np.ndarray, events: np.ndarray) -> int:
-    """Indices of the non-zero entries; returns how many. Without branches: nothing to mispredict."""
+    """Indices of the non-zero entries of `fired`, which are bytes or int32; returns how many."""
     found = 0
-    for i in range(len(fired)):
+    start = 0
+    if fired.itemsize == 1:
+        start = len(fired) // 64 * 64
+        for first in range(0, start, 64):
+            bits = nonzero_bytes(fired, first)
+            while bits:
+                events[np.uint64(found)] = np.uint64(first) + lowest_bit(bits)
+                bits &= bits - np.uint64(1)
+                found += 1
+    # Without branches: nothing to mispredict. So it writes once past the last.
+    for i in range(start, len(fired)):
         events[found] = i
         found += fired[i] != 0
     return found
@@ -288,7 +338,7 @@ def run(
     order: np.ndarray,
     into: np.ndarray,
     projections: np.ndarray,
-    channels: np.ndarray,
+    index: np.ndarray,
     fans: np.ndarray,
     packed: np.ndarray,
     plain: np.ndarray,
@@ -336,7 +386,7 @@ def run(
     counted = len(causes) > 0
     populations = len(first) - 1
     a = np.zeros_like(bias)
-    fired = np.empty(first[populations], np.uint8)
+    fired, near = np.empty(first[populations], np.uint8), np.zeros(BLOCK, np.int16)
     # Who was busy in the step before, and how many in each core: from nobody on, wherever a piece begins.
     busy, was = np.empty(first[populations], np.uint8), np.empty(first[populations], np.uint8)
     working = np.empty(work.shape[3], np.int32)
@@ -369,17 +419,15 @@ def run(
                         row = projections[q]
                         # Before the first step there is silence: `found` of those slots is still 0.
                         slot = (begin + step - row[LAG]) % depth
-                        pre, start = row[PRE], row[FIRST_FAN]
+                        pre = row[PRE]
                         arrived = events[slot, first[pre] : first[pre] + found[slot, pre]]
                         if values_at[pre] >= 0:
                             values = past[slot, values_at[pre] :]
-                            _deliver_graded(a, low, arrived, values, fans, start, packed, plain)
+                            _deliver_graded(a, low, arrived, values, row, index, packed, plain)
                         elif row[CONV]:
-                            _deliver_conv(
-                                a, low, arrived, order[first[pre] :], row, channels[start:], fans, packed, plain
-                            )
+                            _deliver_conv(a, low, arrived, order[first[pre] :], row, index, fans, packed, plain)
                         else:
-                            _deliver_linear(a, low, arrived, fans, start, packed, plain)
+                            _deliver_linear(a, low, arrived, row, near, index, packed, plain)
                     if rich[p] >= 0:
                         i, j = rich[p], rich[p] + high - low
                         start, stop = (values_at[p], values_at[p] + high - low) if values_at[p] >= 0 else (0, 0)

@@ -21,13 +21,14 @@ from snnc.network import ADAPTIVE, GRADED, READ_OUT, Network, Population
 from snnc.ops import Conv2d, Linear, matrix
 from snnc.simulator.axons import Axons, axons
 from snnc.simulator.common import input_of, integer_op, integer_params
-from snnc.simulator.fans import BLOCK, Fans
+from snnc.simulator.fans import BLOCK, NARROW, Fans, row_sums
 from snnc.simulator.reference import RANGE, UNIT
 from snnc.simulator.timing import Durations, durations
 
-# Columns of Tables.projections. FIRST_FAN: first fan (Linear) or first row of `channels` (Conv2d).
-# From HEIGHT on: geometry, for Conv2d only.
-PRE, LAG, CONV, FIRST_FAN, HEIGHT, WIDTH, ROWS, COLUMNS, CHANNELS, STRIDE_Y, STRIDE_X, PAD_Y, PAD_X = range(13)
+# Columns of Tables.projections. INDEX: where in `index` it begins. From HEIGHT on: geometry, for Conv2d only.
+PRE, LAG, CONV, INDEX, HEIGHT, WIDTH, ROWS, COLUMNS, CHANNELS, STRIDE_Y, STRIDE_X, PAD_Y, PAD_X = range(13)
+# Of a block of a Linear in their place: its first target, its form, and what snnc.simulator.fans.near says.
+FROM, DENSE, SPAN, WORTH, MOST = range(4, 9)
 
 # Columns of Placement.causes: what a spike counts for on the chip, whenever it is fired.
 CAUSES = (
@@ -60,8 +61,7 @@ class Tables:
     first: int64 (P + 1,), first neuron of each population. order: int32 (N,), the neuron (counted within
     its population) at each place of the kernel's order.
     into: int64 (P + 1,), rows of `projections` that end in each population. projections: int64 (Q, 13),
-    columns above. channels: int64, per Conv2d the first fan of each input channel, and one past the last.
-    fans, packed, plain: see :class:`snnc.simulator.fans.Fans`.
+    columns above. index, fans, packed, plain: see :class:`snnc.simulator.fans.Fans`.
     keep_u, keep_v, bias, threshold: (N,) of type `register`, in the kernel's order: 4096 - decay, and
     mantissas << 6; of a read-out a threshold that no membrane reaches.
     reads: int64 (P,), column of the first neuron of each read-out when these are laid end to end; else -1.
@@ -76,7 +76,7 @@ class Tables:
     order: np.ndarray
     into: np.ndarray
     projections: np.ndarray
-    channels: np.ndarray
+    index: np.ndarray
     fans: np.ndarray
     packed: np.ndarray
     plain: np.ndarray
@@ -134,8 +134,7 @@ def flatten(network: Network, *, graded: bool = False) -> Tables:
     values = [p.name for p in network.populations if p.neuron == GRADED or (graded and p.name == feed.name)]
     together = {p.name: _channels(network, p) for p in network.populations}
     orders = {p.name: _order(p.size, together[p.name]) for p in network.populations}
-    fans, rows, into = Fans(), [], [0]
-    channels: list[np.ndarray] = []
+    fans, rows, into = Fans(narrow=_narrow(network)), [], [0]
     largest = 0
     for population in network.populations:
         bound = np.zeros((2, population.size), np.int64)
@@ -144,14 +143,13 @@ def flatten(network: Network, *, graded: bool = False) -> Tables:
             head = [names.index(pre.name), network.lag(projection)]
             weighs = pre.name in values  # which the kernel delivers over plain fans
             if isinstance(op, Conv2d) and op.weight.shape[0] == together[population.name] and not weighs:
-                start = sum(len(c) for c in channels)
-                channels.append(fans.add_conv(op))
+                start = fans.add_conv(op)
                 (_, *places), (out, *extent) = op.images(pre.shape)
                 rows.append([*head, 1, start, *places, *extent, out, *op.stride, *op.padding])
             else:
                 expanded = Linear(matrix(op, pre.shape))
-                starts = fans.add_linear(expanded, orders[pre.name], orders[population.name])
-                rows.extend([*head, 0, start, *[0] * 9] for start in starts)
+                blocks = fans.add_linear(expanded, orders[pre.name], orders[population.name])
+                rows.extend([*head, 0, *block, *[0] * 4] for block in blocks)
             bound += _bound(op, pre.shape)
         largest = max(largest, int(bound.max()))
         into.append(len(rows))
@@ -160,7 +158,6 @@ def flatten(network: Network, *, graded: bool = False) -> Tables:
     narrow = not values and largest < NARROW_INPUT and int(np.abs(params["bias"]).max()) < NARROW_BIAS
     register = np.dtype(np.int32 if narrow else np.int64)
     projections = np.array(rows, np.int64).reshape(-1, 13)
-    table, packed, plain = fans.arrays()
     return Tables(
         register=register,
         feed=names.index(feed.name),
@@ -169,10 +166,7 @@ def flatten(network: Network, *, graded: bool = False) -> Tables:
         order=np.concatenate(list(orders.values())).astype(np.int32),
         into=np.array(into, np.int64),
         projections=projections,
-        channels=np.concatenate([np.zeros(0, np.int64), *channels]),
-        fans=table,
-        packed=packed,
-        plain=plain,
+        **fans.arrays(),
         keep_u=(4096 - params["u_decay"]).astype(register),
         keep_v=(4096 - params["v_decay"]).astype(register),
         bias=(params["bias"] << UNIT).astype(register),
@@ -287,14 +281,20 @@ def _params(network: Network, orders: dict[str, np.ndarray]) -> dict[str, np.nda
     }
 
 
+def _narrow(network: Network) -> bool:
+    """Whether all weights fit the narrow form of a synapse."""
+    limit = np.iinfo(NARROW["weight"])
+    weights = [op.weight.data if isinstance(op, Linear) else op.weight for op in map(integer_op, network.projections)]
+    return all(w.min(initial=0) >= limit.min and w.max(initial=0) <= limit.max for w in weights)
+
+
 def _bound(op: Linear | Conv2d, shape: tuple[int, ...]) -> np.ndarray:
     """Largest sums of positive weights and of negative ones that can arrive, int64 (2, targets).
 
     Of a convolution as if all of the kernel lay inside: an upper bound at the border.
     """
     if isinstance(op, Linear):
-        wide = op.weight.astype(np.int64)
-        return np.stack([wide.maximum(0).sum(axis=1), -wide.minimum(0).sum(axis=1)])
+        return row_sums(op.weight)
     _, (_, rows, columns) = op.images(shape)
     taps = op.weight.astype(np.int64)
     sums = np.stack([np.maximum(taps, 0).sum(axis=(1, 2, 3)), -np.minimum(taps, 0).sum(axis=(1, 2, 3))])
