@@ -24,8 +24,8 @@ def limits() -> list[Contender]:
 
 def ours() -> list[Contender]:
     return [
-        Contender(OURS, "engine.py"),
-        Contender(TWO, "engine.py", environment={"CONTEST_THREADS": "2"}),
+        Contender(OURS, "engine.py", limit=180),
+        Contender(TWO, "engine.py", environment={"CONTEST_THREADS": "2"}, limit=180),
     ]
 
 

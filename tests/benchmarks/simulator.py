@@ -8,6 +8,7 @@ two cores and up to 8 GB; figures from a busy machine mean little.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(chosen: argparse.Namespace) -> None:
-    begin = time.perf_counter()
+    begin, load = time.perf_counter(), os.getloadavg()[0]
     jobs = _jobs()
     names = chosen.only.split(";") if chosen.only else list(jobs)
     if unknown := sorted(set(names) - set(jobs)):
@@ -52,10 +53,11 @@ def _run(chosen: argparse.Namespace) -> None:
             shutil.rmtree(Path(folder) / "net", ignore_errors=True)
     tables = standings.tables(found, {threads: limits.bandwidth(threads) for threads in (1, 2)})
     goals = standings.goals(found)
+    print(standings.head(load)[0], end="\n\n")
     print("\n\n".join([*(f"{t.text_above}\n{t.text()}" for t in tables), "\n".join(goals)]))
     if chosen.write:
         rows = [line for t in tables for line in t.markdown()] + ["### Goals", "", *(f"- {g}" for g in goals)]
-        page.put("simulator", "Simulator", [*standings.HEAD, *rows], time.perf_counter() - begin)
+        page.put("simulator", "Simulator", [*standings.head(load), *rows], time.perf_counter() - begin)
 
 
 Job = Callable[[Path], Sequence[Result]]

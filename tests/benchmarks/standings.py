@@ -11,12 +11,17 @@ from tests.instances.table import NOTHING, Table
 
 Found = Mapping[str, Sequence[Result]]
 
-HEAD = [
-    "Medians of rounds in turn, one thread unless said, in brackets the slowest and the fastest; snnc with everything "
-    "counted: synapses visited, updates, spikes and time per core and step. Start-up, reading and compiling are in no "
-    "figure unless said.",
-    "",
-]
+
+def head(load: float) -> list[str]:
+    """What all the tables are about. load: how many processes ran on the machine when it began."""
+    return [
+        "Medians of rounds in turn, one thread unless said, in brackets the slowest and the fastest; snnc with "
+        "everything counted: synapses visited, updates, spikes and time per core and step. Start-up, reading and "
+        "compiling are in no figure unless said. brian2 is timed by its own clock, which does not see what other "
+        f"processes take: {load:.1f} ran when this began.",
+        "",
+    ]
+
 
 # Names of the nets that are not drawn at random.
 LAYERED, NMNIST, PILOTNET, SMALL = "784-256-10", "N-MNIST size", "PilotNet-LIF", "64-256-10"

@@ -1,4 +1,7 @@
-"""brian2, C++ standalone: compiled for the net, timed by its own clock, which starts when the state is in memory."""
+"""brian2, C++ standalone: compiled for the net, timed by its own clock, which starts when the state is in memory.
+
+That clock counts the time of the processor: on a busy machine it does not see what others take.
+"""
 
 import tempfile
 

@@ -1,4 +1,4 @@
-"""nengo-loihi's emulator: a block of any size, which its emulator takes though no core of the chip would."""
+"""nengo-loihi's emulator: layers in blocks of a core's 1,024 neurons, which may have more axons than a core has."""
 
 import numpy as np
 import scipy.sparse
@@ -10,6 +10,16 @@ from nengo_loihi.emulator import EmulatorInterface
 from nengo_loihi.inputs import SpikeInput
 
 DT = 1e-3
+PER_BLOCK = 1024
+
+
+def new_block(net, size):
+    block = LoihiBlock(size)
+    tau_u, tau_v = (-DT / np.log(keep) for keep in net.keep)
+    block.compartment.configure_filter(tau_u, dt=DT)
+    vth = net.threshold / 128
+    block.compartment.configure_lif(tau_rc=tau_v, tau_ref=0, vth=vth, dt=DT, min_voltage=-np.inf)
+    return block
 
 
 def prepare(folder):
@@ -22,27 +32,26 @@ def prepare(folder):
         for step in range(steps):
             source.add_spikes(step + 1, np.flatnonzero(stream[step]), permanent=True)
         model.add_input(source)
-        last = None
+        # What fires: the input as a whole, then the blocks of a layer; each with its neurons.
+        before = [(source.add_axon, 0, net.sizes[0], None)]
         for k, ((indptr, targets, weights), size) in enumerate(zip(net.layers, net.sizes[1:], strict=True)):
-            block = LoihiBlock(size)
-            tau_u, tau_v = (-DT / np.log(keep) for keep in net.keep)
-            block.compartment.configure_filter(tau_u, dt=DT)
-            block.compartment.configure_lif(
-                tau_rc=tau_v, tau_ref=0, vth=net.threshold / 128, dt=DT, min_voltage=-np.inf
-            )
-            model.add_block(block)
-            synapse = Synapse(net.sizes[k])
             rows = (np.asarray(weights) / np.float32(128), np.asarray(targets), np.asarray(indptr))
-            synapse.set_weights(scipy.sparse.csr_matrix(rows, shape=(net.sizes[k], size)))
-            block.add_synapse(synapse)
-            axon = Axon(net.sizes[k])
-            axon.target = synapse
-            if last is None:
-                source.add_axon(axon)
-            else:
-                axon.set_compartment_axon_map(np.arange(net.sizes[k]))
-                last.add_axon(axon)
-            last = block
+            matrix = scipy.sparse.csr_matrix(rows, shape=(net.sizes[k], size)).tocsc()
+            layer = []
+            for first in range(0, size, PER_BLOCK):
+                stop = min(first + PER_BLOCK, size)
+                block = new_block(net, stop - first)
+                model.add_block(block)
+                for add_axon, low, high, atoms in before:
+                    synapse, axon = Synapse(high - low), Axon(high - low)
+                    synapse.set_weights(matrix[:, first:stop].tocsr()[low:high])
+                    block.add_synapse(synapse)
+                    axon.target = synapse
+                    if atoms is not None:
+                        axon.set_compartment_axon_map(atoms)
+                    add_axon(axon)
+                layer.append((block.add_axon, first, stop, np.arange(stop - first)))
+            before = layer
         discretize_model(model)
         return EmulatorInterface(model, seed=0)
 
