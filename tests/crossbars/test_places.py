@@ -52,12 +52,14 @@ def test_every_copy_sends_to_one_axon_and_every_axon_has_a_source(net: Network, 
 
 
 @pytest.mark.parametrize(
-    ("sizes", "bits", "least"), [((35, 47, 57, 11), 4, 4), ((57, 54, 35, 57, 58), 2, 2), ((60, 90, 40), 2, 2)]
+    ("sizes", "bits", "least"),
+    [((35, 47, 57, 11), 4, 4), ((57, 54, 35, 57, 58), 2, 2), ((60, 90, 40), 2, 2), ((64, 80, 10), 4, 10)],
 )
 def test_several_cores_are_the_network_step_by_step(sizes: tuple[int, ...], bits: int, least: int) -> None:
+    """Copies that are counted for more cores than there are in the end among them; and cores in several rows."""
     net = mlp(*sizes, seed=4, bias=True)
     data = Samples(trains(net, samples=2, steps=10, rate=0.3))
-    image = compile(net, RANC, samples=data, options=Options(bits=bits))
+    image = compile(net, RANC, options=Options(bits=bits))
     assert image.placement.cores >= least
     ran = run(image, data)
     found, _ = agreement(image, ran, data)
