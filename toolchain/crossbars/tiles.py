@@ -3,7 +3,7 @@
 An axon has a type, and a neuron a weight for each of the four types: so one axon can add one number to a neuron, or
 nothing. A source is therefore given several axons of a core, one for each type that is needed there, and its weight is
 their sum. Neurons with at most four different weights have these; others have 1, 2, 4 and -8, the digits of their
-weights in two's complement.
+weights in two's complement, or 1, 2 and -4 where that is enough.
 
 A neuron sends to one axon of one core. One whose spikes are needed at several is there several times: copies have the
 same synapses, so that they do the same, and each sends to one. Copies and axons depend on each other; they are counted
@@ -99,9 +99,14 @@ def _digits(weights: np.ndarray, types: int) -> tuple[np.ndarray, np.ndarray]:
         values = np.zeros(types, np.int64)
         values[: len(up)], values[types - len(down) :] = up, down[::-1]
         return values, (weights[:, None] == values) & (values != 0)
-    values = 1 << np.arange(types)
+    bits = max(int(max(weights.max(), -1 - weights.min())).bit_length() + 1, 2)
+    place = np.append(np.arange(bits - 1), types - 1)  # of each digit; the one with sign has the last type
+    values = np.zeros(types, np.int64)
+    values[place] = 1 << np.arange(bits)
     values[-1] *= -1
-    return values, (weights[:, None].astype(np.int64) >> np.arange(types) & 1).astype(bool)
+    digit = np.zeros((len(weights), types), bool)
+    digit[:, place] = weights[:, None].astype(np.int64) >> np.arange(bits) & 1
+    return values, digit
 
 
 def starts(network: Network) -> dict[str, int]:
