@@ -31,10 +31,10 @@ def test_weights_are_sums_of_axons(seed: int, different: int, few: bool) -> None
         weights = np.where(weights > 0, 5, -2)
     by_type, digit = tiles._digits(weights, 4)
     assert np.array_equal(digit @ by_type, weights)
-    if len(np.unique(weights)) <= 4:
+    distinct, bits = len(np.unique(weights)), next(b for b in range(1, 5) if np.all(np.abs(weights + 0.5) < 1 << b - 1))
+    assert np.count_nonzero(digit.any(axis=0)) <= min(distinct, bits)
+    if distinct <= bits:
         assert np.array_equal(digit.sum(axis=1), np.ones(20))
-    elif weights.min() >= -4 and weights.max() < 4:
-        assert np.count_nonzero(digit.any(axis=0)) <= 3
 
 
 @several
