@@ -100,6 +100,8 @@ def _digits(weights: np.ndarray, types: int) -> tuple[np.ndarray, np.ndarray]:
         values = np.zeros(types, np.int64)
         values[: len(up)], values[types - len(down) :] = up, down[::-1]
         return values, (weights[:, None] == values) & (values != 0)
+    if bits > types:  # of an image that was not made here: the compiler keeps to as many bits
+        raise ValueError("weights of one source add up to more than its axons can")
     place = np.append(np.arange(bits - 1), types - 1)  # of each digit; the one with sign has the last type
     values = np.zeros(types, np.int64)
     values[place] = 1 << np.arange(bits)
