@@ -153,6 +153,14 @@ def test_a_network_that_the_chip_cannot_run_is_refused(tmp_path: Path) -> None:
         Image.load(tmp_path / "bad.snnc")
 
 
+def test_weights_that_add_up_to_too_much_are_refused(tmp_path: Path) -> None:
+    image = compile(mlp(9, 12, 4), RANC)
+    twice = tuple(replace(p, name=f"{p.name}{k}") for p in image.network.projections for k in range(3))
+    Image(replace(image.network, projections=twice), RANC, image.placement).save(tmp_path / "bad.snnc")
+    with pytest.raises(InputError, match="add up"):
+        Image.load(tmp_path / "bad.snnc")
+
+
 def test_a_placement_that_does_not_belong_is_refused(tmp_path: Path) -> None:
     image = compile(mlp(9, 12, 4), RANC)
     placed = image.placement

@@ -15,7 +15,7 @@ from snnc.crossbars import core, integers, steps, tiles
 from snnc.crossbars.compiler import compile
 from snnc.families import ClockedChip
 from snnc.network import Network, Population
-from snnc.ops import matrix
+from snnc.ops import Linear, canonical, matrix
 from snnc.passes.dissolve import dissolve
 from snnc.passes.lower import lower
 from snnc.samples import Samples
@@ -76,6 +76,17 @@ def test_all_registers_hold(chip: ClockedChip, net: Network, bits: int, calibrat
         assert population.params["threshold"].max() <= held.threshold
         assert held.bias[0] <= population.params["bias"].min()
         assert population.params["bias"].max() <= held.bias[1]
+
+
+@BOTH
+def test_projections_side_by_side_are_added(chip: ClockedChip) -> None:
+    net = network(neurons("h1", 2, 8), synapses("in", "h1", np.array([[3.0, 0], [1, 2]])), size=2)
+    (first,) = net.projections
+    more = replace(first, name="more", ops=(Linear(canonical(np.array([[4.0, 5], [-1, 0]]))),))
+    (merged,) = compile(replace(net, projections=(first, more)), chip).network.projections
+    whole = merged.op.weight.toarray()
+    assert whole[0].tolist() == [7, 5]
+    assert whole[1, 0] == 0 < whole[1, 1]
 
 
 @BOTH

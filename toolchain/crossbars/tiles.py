@@ -2,8 +2,8 @@
 
 An axon has a type, and a neuron a weight for each of the four types: so one axon can add one number to a neuron, or
 nothing. A source is therefore given several axons of a core, one for each type that is needed there, and its weight is
-their sum. Neurons with at most four different weights have these; others have 1, 2, 4 and -8, the digits of their
-weights in two's complement.
+their sum. A neuron has its different weights, or digits of two's complement (1, 2, 4 and -8; 1, 2 and -4 where these
+are enough), whatever takes fewer types.
 
 A neuron sends to one axon of one core. One whose spikes are needed at several is there several times: copies have the
 same synapses, so that they do the same, and each sends to one. Copies and axons depend on each other; they are counted
@@ -93,15 +93,22 @@ def digits(network: Network, chip: GridChip) -> Digits:
 def _digits(weights: np.ndarray, types: int) -> tuple[np.ndarray, np.ndarray]:
     """Weights of a neuron for each type of axon, (types,), and which of them make each synapse, (synapses, types)."""
     distinct = np.unique(weights)
-    if len(distinct) <= types:
+    bits = int(max(weights.max(initial=0), -1 - weights.min(initial=0))).bit_length() + 1
+    if len(distinct) <= bits:
         # Positive ones from the first type on, negative ones from the last back, so that neurons share axons.
         up, down = distinct[distinct > 0], distinct[distinct < 0][::-1]
         values = np.zeros(types, np.int64)
         values[: len(up)], values[types - len(down) :] = up, down[::-1]
         return values, (weights[:, None] == values) & (values != 0)
-    values = 1 << np.arange(types)
+    if bits > types:  # of an image that was not made here: the compiler keeps to as many bits
+        raise ValueError("weights of one source add up to more than its axons can")
+    place = np.append(np.arange(bits - 1), types - 1)  # of each digit; the one with sign has the last type
+    values = np.zeros(types, np.int64)
+    values[place] = 1 << np.arange(bits)
     values[-1] *= -1
-    return values, (weights[:, None].astype(np.int64) >> np.arange(types) & 1).astype(bool)
+    digit = np.zeros((len(weights), types), bool)
+    digit[:, place] = weights[:, None].astype(np.int64) >> np.arange(bits) & 1
+    return values, digit
 
 
 def starts(network: Network) -> dict[str, int]:
