@@ -6,7 +6,11 @@ import numpy as np
 
 from snnc.jit import compiled
 from snnc.simulator.axons import LANES, Axons
-from snnc.simulator.lanes import add_row
+from snnc.simulator.lanes import add_causes, add_row
+from snnc.simulator.tables import CAUSES, Places
+from snnc.simulator.timing import ACTIVE, ARRIVE, RECEIVE, SEND, SPIKES, SYNOPS
+
+EFFECTS = len(CAUSES)
 
 
 @compiled
@@ -40,3 +44,42 @@ def add_axons(events: np.ndarray, low: int, p: int, axons: Axons, counters: np.n
             place = np.uint64(low + events[e])
             for row in range(np.uint64(axons.ptr[place]), np.uint64(axons.ptr[place + np.uint64(1)])):
                 add_row(counters, np.uint64(axons.core[row]), axons.rows, row)
+
+
+@compiled
+def count_step(
+    events: np.ndarray,
+    found: np.ndarray,
+    first: np.ndarray,
+    feed: int,
+    places: Places,
+    work: np.ndarray,
+    times: np.ndarray,
+    effects: np.ndarray,
+) -> None:
+    """Add what the spikes of a step visit, cause and take to the counters of that step, and add these up over cores.
+
+    events, found: of the step, as in :class:`snnc.simulator.state.State`. work, times, effects: of the step, as `work`,
+    `times` and `step_work` of :func:`snnc.simulator.kernels.run`; of `work` the active updates are there already.
+    """
+    emitted, send, arrive = work[SPIKES], times[SEND], times[ARRIVE]
+    for p in range(len(first) - 1):
+        low = first[p]
+        here = events[low : low + found[p]]
+        if p != feed:
+            for event in here:
+                place = low + event
+                core = places.core_at[place]
+                emitted[core] += np.int32(1)
+                arrive[core] = max(arrive[core], send[core] + places.arrive_ps[place])
+                send[core] += places.send_ps[place]
+        for event in here:
+            add_causes(effects, np.uint64(0), places.causes, np.uint64(low + event))
+        add_axons(here, low, p, places.visits, work[SYNOPS])
+        if len(places.takes.rows):
+            add_axons(here, low, p, places.takes, work[RECEIVE])
+    for column, kind in enumerate((SYNOPS, ACTIVE, SPIKES)):
+        total = 0
+        for core in range(np.uint64(times.shape[1])):
+            total += work[kind, core]
+        effects[EFFECTS + column] += total

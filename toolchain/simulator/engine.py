@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -140,6 +141,7 @@ class _Job:
         network, count, steps = prepared.network, len(recording), recording.steps - warmup
         self.prepared, self.recording, self.warmup, self.stopped = prepared, recording, warmup, False
         self.interval = reset_every or NEVER
+        self.kept = threading.local()
         reads = dict(zip(network.rank, prepared.tables.reads, strict=True))
         # Where each population that is read out finds its values: in the sums of membranes, or among all spikes.
         self.outputs = [
@@ -169,7 +171,7 @@ class _Job:
             labels=recording.labels,
             warmup=warmup,
         )
-        self.arrays = (*prepared.tables.arrays, *prepared.placement.arrays)
+        self.arrays = (*prepared.tables.arrays, prepared.placement.places)
         self.columns = Columns(network, prepared.tables, sinks)
         self.columns.open(count, steps)
         inputs = int(np.prod(recording.shape)) * recording.kind.itemsize
@@ -215,9 +217,7 @@ class _Job:
         count, steps = block.stop - block.start, stop - first
         # A copy, since the kernel is compiled for arrays that may be written to.
         spikes = np.array(self.recording.piece(block, first, stop)).reshape(count, steps, -1)
-        work = np.zeros((count, steps, len(WORK), self.lanes), np.int32)
-        times = np.zeros((count, steps, len(TIMES), placement.cores), np.int64)
-        effects = np.zeros((count, steps, len(STEP_WORK)), np.int64)
+        work, times, effects = self._counters(count, steps)
         active = np.zeros((count, len(self.prepared.network.populations)), np.int64)
         record = self.columns.record(count, steps)
         counters = (run.spikes[block], sums, work, times, effects, active)
@@ -240,3 +240,21 @@ class _Job:
             if run.step_ns.shape[1]:
                 run.step_ns[block, first:stop], run.latest_ns[block, first:stop] = earliest / 1000, latest / 1000
                 run.step_work[block, first:stop] = effects
+
+    def _counters(self, samples: int, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Zeros for what is counted per step: `work`, `times` and `step_work` of the kernel.
+
+        Each thread keeps its own, for memory that is new to a process costs more than counting into it.
+        """
+        if getattr(self.kept, "size", None) != (samples, steps):
+            cores = self.prepared.placement.cores
+            self.kept.size = (samples, steps)
+            self.kept.arrays = (
+                np.empty((samples, steps, len(WORK), self.lanes), np.int32),
+                np.empty((samples, steps, len(TIMES), cores), np.int64),
+                np.empty((samples, steps, len(STEP_WORK)), np.int64),
+            )
+        work, times, effects = self.kept.arrays
+        for array in (work, times, effects):
+            array[...] = 0
+        return work, times, effects

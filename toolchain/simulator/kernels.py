@@ -17,15 +17,12 @@ from __future__ import annotations
 import numpy as np
 
 from snnc.jit import compiled
-from snnc.simulator.axons import Axons
-from snnc.simulator.counting import add_axons, follow
+from snnc.simulator.counting import count_step, follow
 from snnc.simulator.fans import BLOCK, FIRST, PHASE_X, PHASE_Y, PLAIN, SHIFT_X, SHIFT_Y, START, STOP
 from snnc.simulator.instructions import lowest_bit, nonzero_bytes, prefetch
-from snnc.simulator.lanes import add_causes
 from snnc.simulator.reference import DECAY, RANGE, UNIT
 from snnc.simulator.state import Record, State
 from snnc.simulator.tables import (
-    CAUSES,
     CHANNELS,
     COLUMNS,
     CONV,
@@ -44,12 +41,11 @@ from snnc.simulator.tables import (
     STRIDE_Y,
     WIDTH,
     WORTH,
+    Places,
 )
-from snnc.simulator.timing import ACTIVE, ARRIVE, RECEIVE, SEND, SPIKES, SYNOPS
+from snnc.simulator.timing import ACTIVE
 
 LOW = (1 << DECAY) - 1
-
-EFFECTS = len(CAUSES)
 
 # Synapses added in a loop of fixed length; entries of 3 or 4 bytes that a line of cache holds for sure; how many
 # events after the present one is the one whose memory is asked for.
@@ -352,13 +348,7 @@ def run(
     jump: np.ndarray,
     refractory: np.ndarray,
     values_at: np.ndarray,
-    alone: np.ndarray,
-    core_at: np.ndarray,
-    causes: np.ndarray,
-    send_ps: np.ndarray,
-    arrive_ps: np.ndarray,
-    visits: Axons,
-    takes: Axons,
+    places: Places,
     counts: np.ndarray,
     sums: np.ndarray,
     work: np.ndarray,
@@ -373,7 +363,6 @@ def run(
     the input's projections are Linear in the tables. interval: the state is cleared in every step that it divides,
     and so in step 0. A state of one recording alone serves for whole recordings, one after the other.
     feed .. values_at: see :class:`snnc.simulator.tables.Tables`.
-    alone .. takes: see :class:`snnc.simulator.tables.Placement`.
 
     Added to, and so carried on from piece to piece: counts: int32 (samples, neurons), spikes. sums: int64 (samples,
     neurons of read-outs), of their membranes. layer_active: int64 (samples, populations), active neuron updates.
@@ -383,7 +372,7 @@ def run(
     record.
     """
     samples, steps, _ = spikes.shape
-    counted = len(causes) > 0
+    counted = len(places.causes) > 0
     populations = len(first) - 1
     a = np.zeros_like(bias)
     fired, near = np.empty(first[populations], np.uint8), np.zeros(BLOCK, np.int16)
@@ -404,10 +393,7 @@ def run(
                 w[:] = 0
                 rests[:] = 0
                 found[:] = 0
-            synapses, active = work[n, step, SYNOPS], work[n, step, ACTIVE]
-            emitted, receive = work[n, step, SPIKES], work[n, step, RECEIVE]
-            send, arrive = times[n, step, SEND], times[n, step, ARRIVE]
-            effects = step_work[n, step]
+            active = work[n, step, ACTIVE]
             for p in range(populations):
                 low, high = first[p], first[p + 1]
                 if p == feed:
@@ -461,10 +447,10 @@ def run(
                             busy[low:high],
                         )
                     layer_active[n, p] += working_here
-                    if alone[p] >= 0:
-                        active[alone[p]] += np.int32(working_here)
+                    if places.alone[p] >= 0:
+                        active[places.alone[p]] += np.int32(working_here)
                     else:
-                        follow(busy[low:high], was[low:high], core_at[low:high], working)
+                        follow(busy[low:high], was[low:high], places.core_at[low:high], working)
                     number = _collect(fired[low:high], events[now, low : high + 1])
                     if reads[p] >= 0:
                         for i in range(low, high):
@@ -482,21 +468,8 @@ def run(
                     counts[n, low + local] += 1
                     if shown >= 0:
                         record.spikes[n, step, shown + local] = 1
-                if counted:
-                    if p != feed:
-                        for event in here:
-                            core = core_at[low + event]
-                            emitted[core] += np.int32(1)
-                            arrive[core] = max(arrive[core], send[core] + arrive_ps[low + event])
-                            send[core] += send_ps[low + event]
-                    for event in here:
-                        add_causes(effects, np.uint64(0), causes, np.uint64(low + event))
-                    add_axons(here, low, p, visits, synapses)
-                    if len(takes.rows):
-                        add_axons(here, low, p, takes, receive)
             active += working
             if counted:
-                for core in range(len(working)):
-                    effects[EFFECTS] += synapses[core]
-                    effects[EFFECTS + 1] += active[core]
-                    effects[EFFECTS + 2] += emitted[core]
+                count_step(
+                    events[now], found[now], first, feed, places, work[n, step], times[n, step], step_work[n, step]
+                )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -97,18 +97,16 @@ class Tables:
         return tuple(getattr(self, f.name) for f in fields(self) if f.name != "register")
 
 
-@dataclass(frozen=True, eq=False)
-class Placement:
-    """Where the kernel counts; neurons are in its order.
+class Places(NamedTuple):
+    """Where the kernel counts; P populations, N neurons in its order; typed for numba.
 
-    cores: how many, at least 1. alone: int64 (P,), the core of a population that has only one, else -1. core_at: int32
-    (N,), core of the neuron, -1 for inputs. causes: int32 (N, 11), what a spike of the neuron counts for, columns as in
-    CAUSES; (0, 11) without an image. send_ps, arrive_ps: int64 (N,), see :class:`snnc.simulator.timing.Durations`.
-    visits: the stored synapses that it visits in each core. takes: how long that takes, in the unit of the durations,
-    where the synapses do not tell; else without rows. durations: of the image; None without one.
+    alone: int64 (P,), the core of a population that has only one, else -1. core_at: int32 (N,), core of the neuron, -1
+    for inputs. causes: int32 (N, 11), what a spike of the neuron counts for, columns as in CAUSES; (0, 11) without an
+    image, of which only updates are counted. send_ps, arrive_ps: int64 (N,), see
+    :class:`snnc.simulator.timing.Durations`. visits: the stored synapses that it visits in each core. takes: how long
+    that takes, in the unit of the durations, where the synapses do not tell; else without rows.
     """
 
-    cores: int
     alone: np.ndarray
     core_at: np.ndarray
     causes: np.ndarray
@@ -116,12 +114,15 @@ class Placement:
     arrive_ps: np.ndarray
     visits: Axons
     takes: Axons
-    durations: Durations | None
 
-    @property
-    def arrays(self) -> tuple[Any, ...]:
-        """The kernel's arguments in its order."""
-        return tuple(getattr(self, f.name) for f in fields(self) if f.name not in ("cores", "durations"))
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """cores: how many, at least 1. places: of neurons on them. durations: of the image; None without one."""
+
+    cores: int
+    places: Places
+    durations: Durations | None
 
 
 def flatten(network: Network, *, graded: bool = False) -> Tables:
@@ -194,8 +195,7 @@ def place(network: Network, tables: Tables, image: Image | None) -> Placement:
     first = tables.first
     neuron = np.repeat(first[:-1], np.diff(first)) + tables.order
     ends = [(core_of[low:high].min(), core_of[low:high].max()) for low, high in pairwise(first.tolist())]
-    return Placement(
-        cores=stored.shape[1],
+    places = Places(
         alone=np.array([low if low == high else -1 for low, high in ends], np.int64),
         core_at=core_of[neuron],
         causes=causes if takes is None else causes[neuron],
@@ -203,8 +203,8 @@ def place(network: Network, tables: Tables, image: Image | None) -> Placement:
         arrive_ps=np.zeros(0, np.int64) if takes is None else takes.arrive[neuron],
         visits=axons(stored[neuron], first),
         takes=axons(nothing if takes is None or takes.axon is None else takes.axon[neuron], first),
-        durations=takes,
     )
+    return Placement(stored.shape[1], places, takes)
 
 
 def neuron_order(network: Network) -> np.ndarray:
