@@ -326,13 +326,13 @@ def test_an_image_that_was_changed_is_3(image: Image, work: Path, capsys: pytest
     replace(image, target=msgspec.structs.replace(image.target, core=core)).save(work / "full.snnc")
     with zipfile.ZipFile(work / "image.snnc") as old, zipfile.ZipFile(work / "newer.snnc", "w") as new:
         for member in old.namelist():
-            new.writestr(member, old.read(member).replace(b'"version": 2', b'"version": 3'))
+            new.writestr(member, old.read(member).replace(b'"version": 3', b'"version": 4'))
     for name, says in (
         ("cut", "not an image"),
         ("flipped", ""),
         ("edited", "changed by hand"),
         ("full", "input axons on one core; loihi allows 9"),
-        ("newer", "format version 3"),
+        ("newer", "format version 4"),
     ):
         code, out, err = run(f"{name}.snnc", "--data", "s.npz", "-o", "out", capsys=capsys)
         assert (code, out) == (3, ""), err
@@ -371,7 +371,7 @@ def test_a_report_comes_last_and_an_older_one_stays_whole(
 
     assert run("image.snnc", "--data", "s.npz", "-o", "all", capsys=capsys)[0] == 0
     names = sorted(p.name for p in (work / "all").iterdir())
-    assert names == ["cores.csv", "layers.csv", "report.json", "samples.csv"]
+    assert names == ["cores.csv", "layers.csv", "links.csv", "report.json", "samples.csv", "steps.csv"]
     real = os.replace
     for count in range(len(names)):
         done: list[Path] = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from snnc import rules
-from snnc.crossbars.rules import RULES
 from snnc.families import Chip
 from snnc.target import Target
 
@@ -36,6 +35,8 @@ def chip_sheet(chip: Chip) -> str:
         rows.append(f"  {'':14} cores: {t.pipeline}; messages: {t.messages}")
         rows.append(f"  {'':14} updates that are active: {t.updates} for time, {costs.energy.updates} for energy")
     rows += ["", "sources", *(f"  {key:14} {text}" for key, text in chip.sources.items())]
+    from snnc.crossbars.rules import RULES  # and with it the compiler, which no simulation needs
+
     told = (*rules.OPERATION_RULES, *rules.CAPACITY_RULES) if isinstance(chip, Target) else RULES
     rows += ["", "rules", *(f"  {r.name:14} {r.text}" for r in told)]
     return "\n".join(rows)
