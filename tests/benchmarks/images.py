@@ -16,6 +16,7 @@ import snnc
 from snnc.image import Image, Mapping
 from snnc.network import Network, Population, Projection
 from snnc.ops import Conv2d, Linear, Op, Shape
+from snnc.target import Target
 from tests.benchmarks.environments import FOLDER, UnavailableError
 from tests.small_chips import few
 
@@ -45,15 +46,15 @@ def linear(ptr: np.ndarray, targets: np.ndarray, weights: np.ndarray, size: int)
     return Linear(rows.T.tocsr())
 
 
-def mapped(network: Network) -> Image:
-    """On cores in layer order; a core holds neurons of one layer."""
+def mapped(network: Network, most: int = NEURONS_PER_CORE, target: Target | None = None) -> Image:
+    """On cores in layer order; a core holds at most so many neurons, of one layer."""
     core_of, cores = np.full(network.size, -1, np.int32), 0
     for population in network.populations:
         if population.neuron != "input":
             start = network.offsets[population.name]
-            core_of[start : start + population.size] = cores + np.arange(population.size) // NEURONS_PER_CORE
-            cores += -(-population.size // NEURONS_PER_CORE)
-    return Image(network, Mapping(core_of, np.arange(cores, dtype=np.int32)), few(cores))
+            core_of[start : start + population.size] = cores + np.arange(population.size) // most
+            cores += -(-population.size // most)
+    return Image(network, Mapping(core_of, np.arange(cores, dtype=np.int32)), target or few(cores))
 
 
 def store(image: Image, spikes: np.ndarray, folder: Path) -> Path:
@@ -87,6 +88,12 @@ def nmnist(folder: Path) -> Path:
 
 def pilotnet(folder: Path) -> Path:
     """PilotNet-LIF of lava-dl's tutorial on one image of a camera, 16 steps; UnavailableError without its wheel."""
+    network, frames = pilotnet_lif()
+    return store(mapped(network), frames, folder)
+
+
+def pilotnet_lif() -> tuple[Network, np.ndarray]:
+    """The network and its data, int32 (1, 16, *shape); UnavailableError without lava-dl's wheel."""
     wheel = FOLDER / WHEEL
     if not wheel.exists():
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--ignore-requires-python"]
@@ -105,4 +112,4 @@ def pilotnet(folder: Path) -> Path:
     source = FOLDER / "lava-dl" / GOLDEN
     camera = np.load(source / "image.npy").T
     frames = np.broadcast_to(camera, (1, PILOTNET_STEPS, *camera.shape)).astype(np.int32)
-    return store(mapped(snnc.load(source / "network.net")), frames, folder)
+    return snnc.load(source / "network.net"), frames

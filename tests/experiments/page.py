@@ -16,6 +16,7 @@ PARTS = {
     "digits": "tests.experiments.digits",
     "networks": "tests.experiments.networks",
     "silicon": "tests.experiments.lsnn_smnist",
+    "loihi2": "tests.experiments.pilotnet",
     "mapping": "tests.instances.score --write",
     "simulator": "tests.benchmarks.simulator --write",
 }
