@@ -17,6 +17,7 @@ from snnc.network import Population
 from snnc.ops import Conv2d, Weighted
 from snnc.report.neurobench import neurobench
 from snnc.report.schema import (
+    KINDS,
     TRIMS,
     VERSION,
     Activity,
@@ -32,8 +33,6 @@ from snnc.report.schema import (
 )
 from snnc.resources import FORMATS, pattern
 from snnc.simulator import Estimate, Run, accounting, energy, workload
-
-KINDS = ("synapse_pj", "neuron_pj", "spike_pj", "message_pj", "hop_pj", "crossing_pj")
 
 
 @dataclass(frozen=True, eq=False)

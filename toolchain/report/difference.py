@@ -16,7 +16,7 @@ import numpy as np
 
 from snnc.errors import InputError
 from snnc.image import Image
-from snnc.report.schema import Layer, Report
+from snnc.report.schema import KINDS, Layer, Report
 from snnc.target import Target
 
 # Labels of fields whose names do not say it; None = not compared by itself.
@@ -32,7 +32,7 @@ _LABELS: dict[str, str | None] = {
 _COUNTED = ("spikes", "synops", "effective_synops", "messages", "hops", "crossings")
 _MEASURED = ("accuracy", *_COUNTED, "time_ns", "energy_pj")
 # Of a layer: what a run counted.
-_MEASURED_LAYER = ("rate", "neuron_updates", *_MEASURED)
+_MEASURED_LAYER = ("rate", "neuron_updates", "active_updates", *_MEASURED, *KINDS)
 _SHARES = ("sparsity", "accuracy", "weight_error")
 
 

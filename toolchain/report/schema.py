@@ -14,6 +14,8 @@ import msgspec
 
 from snnc.errors import InputError
 
+# Kinds of dynamic energy: fields of layers, cores and costs.
+KINDS = ("synapse_pj", "neuron_pj", "spike_pj", "message_pj", "hop_pj", "crossing_pj")
 VERSION = 1
 TRIMS = ("trim", "retrim")
 """The passes that remove dead neurons."""
