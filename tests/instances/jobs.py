@@ -144,7 +144,7 @@ def _ours(source: Source, method: Map) -> Mapped | Failed:
 
 def run_passes(network: Network, rates: np.ndarray, target: Target, options: Options) -> Compilation:
     """What the compiler does with an integer network whose rates are known."""
-    counted = Run(network.name, 1, rates[None], *[np.zeros((1, 0))] * 5, rasters={})
+    counted = Run(network.name, 1, rates[None], *[np.zeros((1, 0))] * 8, rasters={}, traces={})
     state = Compilation(network, network, target, options, run=counted)
     state = partition.run(state)
     assert state.core_of is not None

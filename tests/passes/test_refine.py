@@ -19,7 +19,7 @@ from tests.passes.test_optimum import random_network
 def before(**options: Any) -> Compilation:
     """A network that was partitioned and placed on some 13 cores."""
     network, rates = random_network(3, (60, 120, 60), 0.08, loop=0.04)
-    run = Run(network.name, 1, rates[None], *[np.zeros((1, 0))] * 5, rasters={})
+    run = Run(network.name, 1, rates[None], *[np.zeros((1, 0))] * 8, rasters={}, traces={})
     state = Compilation(network, network, chip(neurons=20), Options(**options), run=run)
     return place.run(partition.run(state))
 
