@@ -117,6 +117,16 @@ class Image:
         sent = np.minimum(reached, 1) if self.target.mesh.multicast else reached
         return np.where(self.mapping.core_of < 0, 0, sent).astype(np.int64)
 
+    def synapses_as(self, form: str) -> np.ndarray:
+        """Stored synapses in a format that one spike of each neuron visits, int64 (neurons,)."""
+        total = np.zeros(self.network.size, np.int64)
+        for projection in self.network.projections:
+            here = self.usage.formats[projection.name] == FORMATS.index(form)
+            start = self.network.offsets[projection.pre]
+            visits = self.usage.visits_of[projection.name]
+            total[start : start + visits.shape[1]] += visits.T @ here.astype(np.int64)
+        return total
+
     def stored_as(self, form: str) -> sparse.csr_array:
         """As `usage.stored`, of the synapses in one of :data:`snnc.resources.FORMATS` alone, CSR (neurons, cores)."""
         total = sparse.csr_array((self.network.size, self.cores), dtype=np.int64)

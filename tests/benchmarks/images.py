@@ -22,6 +22,7 @@ from tests.small_chips import few
 
 # Neurons of a core at most, as on Loihi. Its memory and axons are no limit here: the contest is about time.
 NEURONS_PER_CORE = 1024
+NO_LIMITS = dict.fromkeys(("in_axons", "out_axons", "synapse_bits", "neuron_groups"), 1 << 40)
 
 WHEEL, GOLDEN = "lava_dl-0.6.0-py3-none-any.whl", "tests/lava/lib/dl/netx/gts/pilotnet_lif"
 SHA256 = "bcb448f2bb85dc0da4b4dbbbae16543d2a978c1da7279acc522ad621fc68c437"
@@ -54,7 +55,7 @@ def mapped(network: Network, most: int = NEURONS_PER_CORE, target: Target | None
             start = network.offsets[population.name]
             core_of[start : start + population.size] = cores + np.arange(population.size) // most
             cores += -(-population.size // most)
-    return Image(network, Mapping(core_of, np.arange(cores, dtype=np.int32)), target or few(cores))
+    return Image(network, Mapping(core_of, np.arange(cores, dtype=np.int32)), target or few(cores, **NO_LIMITS))
 
 
 def store(image: Image, spikes: np.ndarray, folder: Path) -> Path:

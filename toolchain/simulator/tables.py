@@ -218,8 +218,8 @@ def _causes(image: Image) -> np.ndarray:
     routes, outside = image.routes, image.mapping.core_of < 0
     columns = {
         "effective_synops": image.usage.effective.sum(axis=1),
-        "dense_synops": image.stored_as("dense").sum(axis=1),
-        "kernel_synops": image.stored_as("kernel").sum(axis=1),
+        "dense_synops": image.synapses_as("dense"),
+        "kernel_synops": image.synapses_as("kernel"),
         "messages": np.where(outside, 0, routes.messages),
         "hops_x": routes.hops_x,
         "hops_y": routes.hops_y,

@@ -84,8 +84,7 @@ def durations(image: Image) -> Durations:
     if image.target.mesh.multicast:
         turn, number = np.ones_like(turn), np.minimum(number, 1)
     own = np.where(inside[neuron], core_of[neuron], stored.indices)
-    x, y, crossings = traffic.legs(own, stored.indices, image.mapping.site_of, image.target.grid)
-    travel = x * ps(timing.hop_x_ns) + y * ps(timing.hop_y_ns) + crossings * ps(timing.crossing_ns)
+    travel = _travel_ps(image, own, stored.indices)
     out = ps(timing.message_out_ns)
     arrive = np.zeros(len(core_of), np.int64)
     np.maximum.at(arrive, neuron, ps(timing.spike_ns) + turn * out + travel)
@@ -97,6 +96,16 @@ def durations(image: Image) -> Durations:
         send=np.where(inside, send, 0).astype(np.int64),
         arrive=np.where(inside, arrive, 0),
     )
+
+
+def _travel_ps(image: Image, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
+    """Picoseconds from cores `start` to cores `stop`, int64 (messages,)."""
+    timing, cores = image.target.timing, image.cores
+    every = cores**2 < len(start)  # then a table of all pairs is smaller than what is asked for
+    pairs = np.divmod(np.arange(cores**2), cores) if every else (start, stop)
+    x, y, crossings = traffic.legs(*pairs, image.mapping.site_of, image.target.grid)
+    travel = x * ps(timing.hop_x_ns) + y * ps(timing.hop_y_ns) + crossings * ps(timing.crossing_ns)
+    return travel[start * cores + stop] if every else travel
 
 
 def synop_ps(timing: Timing) -> np.ndarray:
