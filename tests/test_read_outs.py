@@ -13,7 +13,7 @@ from float_networks import spikes as random_spikes
 from small_chips import chip
 
 import snnc
-from snnc import pipeline, report, verification, workflow
+from snnc import pipeline, report, runs, verification
 from snnc.compare import compare
 from snnc.compilation import Options
 from snnc.errors import DoesNotFit, InputError
@@ -117,7 +117,7 @@ def test_the_rest_of_the_toolchain_takes_them(kind: str, tmp_path: Path) -> None
     assert layer.neuron_updates == 5 * 12
     report.summary(document)
     assert report.samples_csv(image, run).splitlines()[1].split(",")[2] == str(run.outputs[0].argmax())
-    found = workflow.simulate_network(image.network, {"input": data})
+    found = runs.simulate_network(image.network, {"input": data})
     assert found.outputs["out"] == run.outputs.tolist()
     assert found.accuracy == run.accuracy
 
@@ -201,7 +201,7 @@ def test_membranes_equal_those_of_lava(kind: str, lava: Path) -> None:
     result = verification.verify(image, data, on="lava")
     assert result.equal, result.first
     assert result.spikes["out"] > 100
-    found = workflow.run_lava(image, data)
+    found = runs.run_lava(image, data)
     assert found["accuracy"] == simulate(image, data).accuracy
     assert list(found["spikes"]) == ["hidden"]
 

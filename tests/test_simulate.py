@@ -156,7 +156,7 @@ def test_traces_are_those_of_the_reference(
 
 @pytest.mark.usefixtures("work")
 def test_a_stream_reports_the_same(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from snnc import workflow
+    from snnc import runs
     from snnc.simulator import engine
 
     expected = document("--data", "rates.npz", "--steps", 100, capsys=capsys)
@@ -167,12 +167,12 @@ def test_a_stream_reports_the_same(capsys: pytest.CaptureFixture[str], monkeypat
         seen.append((type(arguments[1]).__name__, options["stream"]))
         return real(*arguments, **options)
 
-    monkeypatch.setattr(workflow, "simulate", watched)
+    monkeypatch.setattr(runs, "simulate", watched)
     monkeypatch.setattr(engine, "PIECE_STEPS", 7)
     assert document("--data", "rates.npz", "--steps", 100, "--stream", capsys=capsys) == expected
-    monkeypatch.setattr(workflow, "LARGE_BYTES", 5 * 100 * 12 - 1)
+    monkeypatch.setattr(runs, "LARGE_BYTES", 5 * 100 * 12 - 1)
     assert document("--data", "rates.npz", "--steps", 100, capsys=capsys) == expected
-    monkeypatch.setattr(workflow, "LARGE_BYTES", 5 * 100 * 12)
+    monkeypatch.setattr(runs, "LARGE_BYTES", 5 * 100 * 12)
     assert document("--data", "rates.npz", "--steps", 100, capsys=capsys) == expected
     assert seen == [("Rates", True), ("Rates", True), ("Rates", False)]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from snnc import datasets, frontends, models, pipeline, report, tickets, workflow
+from snnc import datasets, frontends, models, pipeline, report, runs, tickets, workflow
 from snnc import target as chips
 from snnc.compilation import Options
 from snnc.errors import UsageError, VerificationError
@@ -83,7 +83,7 @@ def run(
     say("5/6  run the same image in Intel's Lava and compare every spike of every layer")
     lava.export(result.image.network, out / "model.net", test.steps)
     compared = verify(result.image, test.first(samples), on="lava", progress=progress)
-    found = workflow.verdict(compared, "lava")
+    found = runs.verdict(compared, "lava")
     if compared.first is not None:
         raise VerificationError(f"{found['differing']:,} values differ from lava; the first: {compared.first}")
 

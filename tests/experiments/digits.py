@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import snnc
-from snnc import datasets, models, pipeline, report, tickets, workflow
+from snnc import datasets, models, pipeline, report, runs, tickets
 from snnc import target as chips
 from snnc.compilation import Options
 from snnc.network import Network
@@ -160,7 +160,7 @@ def _equality(folder: Path) -> list[str]:
     test = datasets.samples("digits", "test")
     for sparsity in SPARSITIES:
         image = snnc.compile(snnc.load(folder / f"ticket-{sparsity}-0.pt"), "loihi")
-        found = workflow.verdict(verify(image, test, on="lava"), "lava")
+        found = runs.verdict(verify(image, test, on="lava"), "lava")
         rows.append(f"| ticket, {sparsity:.0%} pruned | {found['spikes']:,} | {found['differing']} |")
     return [*rows, ""]
 

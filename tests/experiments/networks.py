@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import snnc
-from snnc import workflow
+from snnc import runs
 from snnc.datasets import Excerpt
 from snnc.frontends.reading import Reading
 from snnc.network import Network
@@ -64,8 +64,8 @@ def _nmnist() -> list[str]:
     rows += ["| option | recordings | accuracy | time |", "|---|---|---|---|"]
     for option in ({"reset": "subtract"}, {"semantics": "sinabs"}):
         network = _load(CNN, 1e-3, **option)
-        data = workflow.network_inputs(network, {}, RECORDINGS, Excerpt("all"))
-        found = workflow.simulate_network(network, data)
+        data = runs.network_inputs(network, {}, RECORDINGS, Excerpt("all"))
+        found = runs.simulate_network(network, data)
         ((name, value),) = option.items()
         rows.append(f"| `--{name} {value}` | {found.samples:,} | {found.accuracy:.1%} | {found.seconds:.0f} s |")
     return [*rows, ""]

@@ -9,6 +9,7 @@ import pytest
 from float_networks import chain, conv, cuba, lif, linear, mlp, spikes
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from integer_networks import chain as integer_chain
 from integer_networks import networks, recordings
 
 from snnc.network import GRADED, READ_OUT, Population
@@ -113,3 +114,18 @@ def test_neurons_that_share_a_parameter_hold_it_once() -> None:
     shared = workload.footprint(network)
     own = replace(layer, params={**layer.params, "tau": layer.params["tau"] * np.array([1, 2, 3])})
     assert workload.footprint(replace(network, populations=(network.populations[0], own))) == shared + 2 * 8
+
+
+def test_values_that_are_not_at_hand_are_not_taken_for_spikes() -> None:
+    """What is a MAC depends on them."""
+    network = integer_chain(4, 3)
+    frames = np.arange(24, dtype=np.int32).reshape(2, 3, 4)
+    run = simulate(network, Samples(frames))
+    assert run.graded
+    assert workload.of_run(network, run) is None
+    counted = workload.of_run(network, run, frames)
+    assert counted is not None
+    found = workload.neurobench(network, counted)
+    # One value of 24 is 0; no step holds zeros and ones alone.
+    assert (found.effective_acs, found.effective_macs) == (0, 3 * 23 / 2)
+    assert not simulate(network, Samples((frames > 9).astype(np.uint8))).graded

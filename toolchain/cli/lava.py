@@ -60,11 +60,11 @@ def lava_export(
 @app.command(name="run")
 def lava_run(image: ImageFile, *, chosen: Selection = ITS_OWN_DATA) -> None:
     """Run an image in Lava on this machine's CPU (fixed_pt), without comparing."""
-    from snnc import workflow
+    from snnc import runs
 
     compiled, samples = chosen.load(image)
     with console.progress("lava") as move:
-        found = workflow.run_lava(compiled, samples, move)
+        found = runs.run_lava(compiled, samples, move)
     rows = [f"simulated by Lava on CPU: {found['samples']} samples x {found['steps']} steps of {samples.name}"]
     rows += spike_rows(found["spikes"])
     if found["accuracy"] is not None:

@@ -103,12 +103,12 @@ class Selection:
 
     def open(self, path: Path, dt: float | None = None) -> tuple[Any, Any]:
         """The image at `path` and the recording to run it on. dt: seconds per step of events."""
-        from snnc import workflow
+        from snnc import runs
         from snnc.image import Image
 
         image = Image.load(path)
         image.check()
-        return image, workflow.required_recording(image, self.data, self.excerpt(), dt)
+        return image, runs.required_recording(image, self.data, self.excerpt(), dt)
 
     def load(self, path: Path) -> tuple[Any, Any]:
         """The same, all samples in memory."""
@@ -137,8 +137,8 @@ class Run:
     reset_every: Annotated[int | None, Parameter(help="Steps after which all neurons begin anew.")] = None
 
     def how(self) -> Any:
-        """The same for :mod:`snnc.workflow`."""
-        from snnc.workflow import Running
+        """The same for :mod:`snnc.runs`."""
+        from snnc.runs import Running
 
         traces = tuple(self.trace or ())
         return Running(self.threads, self.warmup, traces, self.trace_to, self.stream, self.reset_every)

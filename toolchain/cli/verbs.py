@@ -246,7 +246,7 @@ def simulate(
     source: Source = AS_THE_FILE_SAYS,
 ) -> None:
     """Run an image on this machine, exact in every spike, and count what the chip would do; or a network as it is."""
-    from snnc import report, workflow
+    from snnc import report, runs
     from snnc.image import is_clocked, is_image
 
     if is_clocked(file):
@@ -266,16 +266,16 @@ def simulate(
         compiled, recording = chosen.open(file, source.dt)
         compiled = compiled.using(timing)
         with console.progress("simulate") as move:
-            document = workflow.simulate_image(compiled, recording, running.how(), out=output, progress=move)
+            document = runs.simulate_image(compiled, recording, running.how(), out=output, progress=move)
         console.result(_more(report.summary(document), document.neurobench), document)
         return
     if timing is not None:
         raise UsageError("only an image takes time on a chip", where=str(file), fix="leave out --timing, or compile it")
-    network, about = workflow.load_network(file, source.reading(), integer=not float_)
+    network, about = runs.load_network(file, source.reading(), integer=not float_)
     _notes(about)
-    data = workflow.network_inputs(network, about, chosen.data, chosen.excerpt())
+    data = runs.network_inputs(network, about, chosen.data, chosen.excerpt())
     with console.progress("simulate") as move:
-        activity = workflow.simulate_network(network, data, running.how(), out=output, progress=move)
+        activity = runs.simulate_network(network, data, running.how(), out=output, progress=move)
     console.result(_more(report.activity_table(activity), activity.neurobench), activity)
 
 
@@ -283,13 +283,13 @@ def _simulate_clocked(
     file: Path, chosen: Selection, threads: int | None, output: Path | None, dt: float | None
 ) -> None:
     """The same for an image of a chip with a clock."""
-    from snnc import clockwork, workflow
+    from snnc import clockwork, runs
     from snnc.crossbars.image import Image
     from snnc.crossbars.report import summary
     from snnc.recordings import whole
 
     image = Image.load(file)
-    samples = whole(workflow.required_recording(image, chosen.data, chosen.excerpt(), dt))
+    samples = whole(runs.required_recording(image, chosen.data, chosen.excerpt(), dt))
     with console.progress("simulate") as move:
         document = clockwork.simulate_image(image, samples, threads=threads, out=output, progress=move)
     console.result(summary(document), document)
@@ -298,11 +298,11 @@ def _simulate_clocked(
 @app.command
 def estimate(image: ImageFile, *, chosen: Selection = ITS_OWN_DATA, timing: Timing = None) -> None:
     """Energy and time per sample: counted events times the chip's constants, each with its source."""
-    from snnc import report, workflow
+    from snnc import report, runs
 
     compiled, recording = chosen.open(image)
     with console.progress("simulate") as move:
-        document = workflow.simulate_image(compiled.using(timing), recording, progress=move)
+        document = runs.simulate_image(compiled.using(timing), recording, progress=move)
     console.result(report.cost_table(document), {"cost": document.cost, "this": document.this})
 
 
@@ -317,12 +317,12 @@ def verify(
     chosen: Selection = ITS_OWN_DATA,
 ) -> None:
     """Compare every spike of every layer with another executor of the same image."""
-    from snnc import verification, workflow
+    from snnc import runs, verification
 
     compiled, samples = chosen.load(image)
     with console.progress(f"verify on {executor}") as move:
         result = verification.verify(compiled, samples, on=executor, progress=move)
-    found = workflow.verdict(result, executor)
+    found = runs.verdict(result, executor)
     if result.first is not None:
         raise VerificationError(
             f"{found['differing']:,} of {result.compared:,} values differ from {executor}; the first: {result.first}",

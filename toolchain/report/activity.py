@@ -19,7 +19,7 @@ SHOWN = 4
 def activity(
     network: Network,
     totals: Mapping[str, np.ndarray],
-    counted: workload.Workload,
+    counted: workload.Workload | None,
     *,
     arithmetic: str,
     data: str,
@@ -57,7 +57,7 @@ def activity(
         accuracy=accuracy(totals[network.outputs[0]], labels) if known and labels is not None else None,
         seconds=seconds,
         warmup=warmup,
-        neurobench=neurobench(workload.neurobench(network, counted)),
+        neurobench=None if counted is None else neurobench(workload.neurobench(network, counted)),
     )
 
 

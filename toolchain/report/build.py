@@ -120,9 +120,8 @@ def _steps(record: dict[str, Any]) -> Steps | None:
 
 
 def _neurobench(image: Image, run: Run | None, inputs: np.ndarray | None) -> NeuroBench | None:
-    if run is None:
-        return None
-    return neurobench(workload.neurobench(image.network, workload.of_run(image.network, run, inputs)))
+    counted = None if run is None else workload.of_run(image.network, run, inputs)
+    return None if counted is None else neurobench(workload.neurobench(image.network, counted))
 
 
 def side(image: Image, run: Run | None = None) -> Side:

@@ -22,79 +22,61 @@ from snnc.simulator.run import STEP_WORK, Run
 
 
 @dataclass(frozen=True, eq=False)
-class Layers:
-    """Per population, inputs included, in network order; int64 (samples, layers) unless said otherwise.
+class Counts:
+    """What happened, by layer, core, step or in all; int64 (samples, ...).
 
-    spikes: fired. synops, effective_synops: in the synapses that lead into the layer; dense_synops, kernel_synops: of
-    synops those stored in that format. active, inactive: neuron updates. updates: all of them per sample, (layers,).
-    messages: spikes of the layer times cores reached besides their own (inputs: cores). sent, received: messages that
-    cores send out for the layer and take in from it, own cores included; inputs are only received. hops_x, hops_y: of
-    these messages on the mesh. crossings: those hops that lead to another chip.
+    spikes: fired. synops, effective_synops: stored synapses visited, and those without zeros; dense_synops,
+    kernel_synops: of synops those stored in that format. active, inactive: neuron updates. messages: spikes times cores
+    reached besides their own (inputs: cores). sent, received: messages that cores send out and take in, own cores
+    included; those of inputs are only received. hops_x, hops_y: of messages on the mesh. crossings: those hops that
+    lead to another chip.
+    """
+
+    spikes: np.ndarray
+    synops: np.ndarray
+    effective_synops: np.ndarray
+    dense_synops: np.ndarray
+    kernel_synops: np.ndarray
+    active: np.ndarray
+    inactive: np.ndarray
+    messages: np.ndarray
+    sent: np.ndarray
+    received: np.ndarray
+    hops_x: np.ndarray
+    hops_y: np.ndarray
+    crossings: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Layers(Counts):
+    """Per population, inputs included, in network order, (samples, layers); messages are those of its spikes, synapses
+    those that lead into it. updates: all of them per sample, (layers,).
     """
 
     names: tuple[str, ...]
-    spikes: np.ndarray
-    synops: np.ndarray
-    effective_synops: np.ndarray
-    dense_synops: np.ndarray
-    kernel_synops: np.ndarray
-    active: np.ndarray
-    inactive: np.ndarray
     updates: np.ndarray
-    messages: np.ndarray
-    sent: np.ndarray
-    received: np.ndarray
-    hops_x: np.ndarray
-    hops_y: np.ndarray
-    crossings: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
-class Cores:
-    """Per core; int64 (samples, cores).
-
-    spikes: fired. synops, effective_synops, dense_synops, kernel_synops: in its memory. active, inactive: neuron
-    updates. messages: sent to other cores. sent, received: to all cores and from all and outside, itself included.
-    hops_x, hops_y, crossings: of those that it sends.
-    """
-
-    spikes: np.ndarray
-    synops: np.ndarray
-    effective_synops: np.ndarray
-    dense_synops: np.ndarray
-    kernel_synops: np.ndarray
-    active: np.ndarray
-    inactive: np.ndarray
-    messages: np.ndarray
-    sent: np.ndarray
-    received: np.ndarray
-    hops_x: np.ndarray
-    hops_y: np.ndarray
-    crossings: np.ndarray
+class Cores(Counts):
+    """Per core, (samples, cores): of its memory and neurons; hops and crossings are of the messages that it sends."""
 
 
 @dataclass(frozen=True, eq=False)
-class Steps:
-    """Per step, over all cores; int64 (samples, steps). A spike and all that it causes count in the step it fired in.
+class Totals(Counts):
+    """Per sample, (samples,). spikes and messages are those of the chips, input_* those sent to them."""
 
-    Fields as in :class:`Totals`. time_ns: float64, length of the step.
-    """
-
-    spikes: np.ndarray
-    synops: np.ndarray
-    effective_synops: np.ndarray
-    dense_synops: np.ndarray
-    kernel_synops: np.ndarray
-    active: np.ndarray
-    inactive: np.ndarray
-    messages: np.ndarray
-    sent: np.ndarray
-    received: np.ndarray
-    hops_x: np.ndarray
-    hops_y: np.ndarray
-    crossings: np.ndarray
     input_spikes: np.ndarray
     input_messages: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Steps(Totals):
+    """Per step, over all cores, (samples, steps). A spike and all that it causes count in the step it fired in.
+
+    time_ns: float64, length of the step.
+    """
+
     time_ns: np.ndarray
 
 
@@ -116,27 +98,6 @@ class Links:
     def busiest(self) -> int | None:
         """The link that carries most in all samples together, the first of several; None where there is no link."""
         return int(self.messages.sum(axis=0).argmax()) if self.messages.shape[1] else None
-
-
-@dataclass(frozen=True, eq=False)
-class Totals:
-    """Per sample; int64 (samples,). spikes and messages are those of the chips, input_* those sent to them."""
-
-    spikes: np.ndarray
-    synops: np.ndarray
-    effective_synops: np.ndarray
-    dense_synops: np.ndarray
-    kernel_synops: np.ndarray
-    active: np.ndarray
-    inactive: np.ndarray
-    messages: np.ndarray
-    sent: np.ndarray
-    received: np.ndarray
-    hops_x: np.ndarray
-    hops_y: np.ndarray
-    crossings: np.ndarray
-    input_spikes: np.ndarray
-    input_messages: np.ndarray
 
 
 def layers(image: Image, run: Run) -> Layers:

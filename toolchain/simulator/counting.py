@@ -6,7 +6,7 @@ import numpy as np
 
 from snnc.jit import compiled
 from snnc.simulator.axons import LANES, Axons
-from snnc.simulator.lanes import add_causes, add_row
+from snnc.simulator.instructions import add_causes, add_row
 from snnc.simulator.tables import CAUSES, Places
 from snnc.simulator.timing import ACTIVE, ARRIVE, RECEIVE, SEND, SPIKES, SYNOPS
 

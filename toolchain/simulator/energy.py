@@ -17,7 +17,6 @@ each core that a spike reaches, its own included. Which updates are active is a 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
@@ -58,34 +57,7 @@ class Kinds:
         return self.synapse_pj + self.neuron_pj + self.spike_pj + self.message_pj + self.hop_pj + self.crossing_pj
 
 
-class Counts(Protocol):
-    """What takes energy: counts by layer, by core, by step or in all, of any shape."""
-
-    @property
-    def synops(self) -> np.ndarray: ...
-    @property
-    def dense_synops(self) -> np.ndarray: ...
-    @property
-    def kernel_synops(self) -> np.ndarray: ...
-    @property
-    def active(self) -> np.ndarray: ...
-    @property
-    def inactive(self) -> np.ndarray: ...
-    @property
-    def spikes(self) -> np.ndarray: ...
-    @property
-    def sent(self) -> np.ndarray: ...
-    @property
-    def received(self) -> np.ndarray: ...
-    @property
-    def hops_x(self) -> np.ndarray: ...
-    @property
-    def hops_y(self) -> np.ndarray: ...
-    @property
-    def crossings(self) -> np.ndarray: ...
-
-
-def kinds(image: Image, counts: Counts) -> Kinds:
+def kinds(image: Image, counts: accounting.Counts) -> Kinds:
     """Energy of counts of :mod:`snnc.simulator.accounting`: of a layer, that of the synapses that lead into it and of
     what becomes of its messages; of a core, that of its own memory, neurons and spikes, of what it receives, and of the
     hops of what it sends. Spikes of inputs are not counted among those of a core or step; among those of a layer they

@@ -170,6 +170,7 @@ class _Job:
             traces={},
             labels=recording.labels,
             warmup=warmup,
+            graded=prepared.graded,
         )
         self.arrays = (*prepared.tables.arrays, prepared.placement.places)
         self.columns = Columns(network, prepared.tables, sinks)

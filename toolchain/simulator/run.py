@@ -33,7 +33,7 @@ class Run:
     rasters: the populations asked for, name -> bool (samples, steps, *shape); of a read-out its membranes, int32.
     traces: those asked for, (kind, layer) -> (samples, steps, *shape), see :mod:`snnc.simulator.traces`.
     labels: int64 (samples,), or None.
-    warmup: steps that were run before these and are counted nowhere.
+    warmup: steps that were run before these and are counted nowhere. graded: whether the data were other than spikes.
     step_work: int64 (samples, steps, columns), the same counts over all cores but step by step, and what the spikes of
     the step cause; columns as in STEP_WORK. layer_active: int64 (samples, populations), as core_active.
     Of a network without mapping, core_* have no cores, step_* no steps and time_ps is 0.
@@ -54,6 +54,7 @@ class Run:
     traces: Mapping[tuple[str, str], np.ndarray]
     labels: np.ndarray | None = None
     warmup: int = 0
+    graded: bool = False
     step_work: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, len(STEP_WORK)), np.int64))
     layer_active: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int64))
 

@@ -176,13 +176,15 @@ def join(parts: Sequence[Workload]) -> Workload:
     )
 
 
-def of_run(network: Network, run: Run, inputs: np.ndarray | None = None) -> Workload:
-    """The workload of a run of an integer network.
+def of_run(network: Network, run: Run, inputs: np.ndarray | None = None) -> Workload | None:
+    """The workload of a run of an integer network; None if its data were other than spikes and are not given.
 
     inputs: the data of the run, (samples, steps, *shape), if they are other than spikes. Membranes are not followed. A
     spike counts where it is fired: those of the last steps that would arrive after the end, by a delay or on the way
     back, are in it too. Values of spikes are not followed either: all calls with graded spikes are of values.
     """
+    if run.graded and inputs is None:
+        return None
     spikes, calls, offsets = run.spikes.astype(np.int64), [], network.offsets
     for (name, _), op, shape in _weighted(network):
         pre = network[next(p.pre for p in network.projections if p.name == name)]
