@@ -3,10 +3,12 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import msgspec
 import numpy as np
 import pytest
 from integer_networks import chain, place
 
+from snnc.quantities import Quantity
 from snnc.samples import Samples
 from snnc.simulator import accounting, energy, simulate
 
@@ -110,3 +112,18 @@ def test_totals_are_means_over_samples() -> None:
     synops = accounting.account(image, run).totals.synops
     assert synops[0] == 0
     assert energy.estimate(image, run).synapse_pj == pytest.approx(23.6 * synops[1] / 2)
+
+
+def test_messages_are_paid_for_where_they_leave_and_where_they_arrive() -> None:
+    """Two inputs to a neuron on core 0, it to three on core 1, all in each of five steps."""
+    image = place(chain(2, 1, 3, threshold=-1000), [-1, -1, 0, 1, 1, 1], [0, 40])
+    costs = image.target.costs["davies2018"]
+    priced = msgspec.structs.replace(
+        costs.energy, message_out_pj=Quantity(11.0, "davies2018"), message_in_pj=Quantity(7.0, "davies2018")
+    )
+    chip = msgspec.structs.replace(image.target, costs={"davies2018": msgspec.structs.replace(costs, energy=priced)})
+    image = dataclasses.replace(image, target=chip)
+    found = energy.estimate(image, simulate(image, samples()))
+    # One message leaves core 0 in a step; it arrives, and those of the two inputs.
+    assert found.message_pj == pytest.approx(5 * (11 + 3 * 7))
+    assert [layer.message_pj for layer in found.layers] == pytest.approx([5 * 2 * 7, 5 * (11 + 7), 0])
