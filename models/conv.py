@@ -8,10 +8,10 @@ from torch import nn
 
 from snnc.errors import UsageError
 from snnc.models.recipe import Recipe
-from snnc.models.spiking import MAX_LAYERS, SpikingNetwork, check_count, check_neuron, check_whole, population
+from snnc.models.spiking import MAX_LAYERS, Row, check_count, check_neuron, check_whole, population
 
 
-class Conv(SpikingNetwork):
+class Conv(Row):
     """Blocks of convolution 3x3, batch normalisation, neurons and average pooling 2x2; then one linear layer,
     normalised too: its weights are small for a threshold of 1, and a silent output teaches nothing.
 

@@ -10,10 +10,10 @@ from torch import nn
 
 from snnc.errors import UsageError
 from snnc.models.recipe import Recipe
-from snnc.models.spiking import MAX_LAYERS, SpikingNetwork, check_count, check_neuron, check_whole, population
+from snnc.models.spiking import MAX_LAYERS, Row, check_count, check_neuron, check_whole, population
 
 
-class Mlp(SpikingNetwork):
+class Mlp(Row):
     """Flatten, then fully connected layers with neurons behind each.
 
     shape: of the input without batch and time. classes: outputs. hidden: widths of the hidden layers.

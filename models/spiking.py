@@ -1,6 +1,6 @@
-"""What all models share: layers in a row, run over time; and the checks of their arguments.
+"""What all models share: how they are run over time; and the checks of their arguments.
 
-The networks are feed-forward, so each layer may take all time steps at once before the next
+In a feed-forward network each layer may take all time steps at once before the next
 layer begins: the spikes are the same as step by step, the stateless layers are a single large
 call, and batch normalisation sees one set of statistics for all steps, which is what allows it
 to be folded into the weights.
@@ -8,6 +8,7 @@ to be folded into the weights.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,16 +27,14 @@ SLOPE = 15
 MAX_LAYERS = 64
 
 
-class SpikingNetwork(nn.Module):
-    """A feed-forward spiking network.
+class SpikingNetwork(nn.Module, ABC):
+    """A spiking network whose initial states are zero.
 
-    layers: in order; the last one is a population of neurons, one per class.
-    shape: of the input without batch and time. Initial states are zero.
+    shape: of the input without batch and time.
     """
 
-    def __init__(self, layers: Sequence[nn.Module], shape: Sequence[int]) -> None:
+    def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
-        self.layers = nn.Sequential(*layers)
         self.shape = tuple(shape)
 
     def forward(self, spikes: Tensor) -> Tensor:
@@ -43,16 +42,42 @@ class SpikingNetwork(nn.Module):
         *_, (_, outputs) = self.trace(spikes)
         return outputs
 
-    def trace(self, spikes: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
-        """Each layer with what it puts out for all steps, (steps, batch, ...), in order."""
-        time_and_batch = spikes.shape[:2]
+    @abstractmethod
+    def trace(self, spikes: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Each population's name with its spikes of all steps, (steps, batch, ...), in forward order.
+
+        The last one is the outputs.
+        """
+
+
+class Row(SpikingNetwork):
+    """A feed-forward network whose layers stand in a row.
+
+    layers: in order; the last one is a population of neurons, one per class. A last layer without neurons is
+    traced under the name "output".
+    """
+
+    def __init__(self, layers: Sequence[nn.Module], shape: Sequence[int]) -> None:
+        super().__init__(shape)
+        self.layers = nn.Sequential(*layers)
+
+    def trace(self, spikes: Tensor) -> Iterator[tuple[str, Tensor]]:
+        names = population_names(list(self.layers))
         x = spikes
-        for layer in self.layers:
+        for index, layer in enumerate(self.layers):
             if isinstance(layer, (snn.Leaky, snn.Synaptic)):
                 x = run(layer, x)
+                yield names[index], x
             else:
-                x = layer(x.flatten(0, 1)).unflatten(0, time_and_batch)
-            yield layer, x
+                x = at_once(layer, x)
+        if index not in names:
+            yield "output", x
+
+
+def at_once(layer: nn.Module, x: Tensor) -> Tensor:
+    """What a layer without state makes of all steps and samples of `x`, (steps, batch, ...), in one call."""
+    y: Tensor = layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+    return y
 
 
 def run(neuron: snn.Leaky | snn.Synaptic, current: Tensor) -> Tensor:

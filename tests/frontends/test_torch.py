@@ -18,7 +18,7 @@ from snnc.errors import InputError, UsageError
 from snnc.frontends import nir
 from snnc.frontends.reading import Reading
 from snnc.frontends.torch import from_module, network
-from snnc.models.spiking import SpikingNetwork
+from snnc.models.spiking import Row
 from snnc.network import Network, identical
 from snnc.simulator.floating import simulate
 from snnc.tickets.checkpoint import Checkpoint, Parent
@@ -171,7 +171,7 @@ def test_the_network_spikes_as_the_module_does(case: str) -> None:
     for layer in layers:
         if isinstance(layer, (nn.Linear, nn.Conv2d)):
             excite(layer)
-    same_spikes(SpikingNetwork(layers, shape))
+    same_spikes(Row(layers, shape))
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_subtraction_is_exact_for_integrators() -> None:
     linear = nn.Linear(12, 20, bias=False)
     # Multiples of 1/64: no sum is ever rounded, in whichever order it is taken.
     linear.weight.copy_((linear.weight * 200).round() / 64)
-    module = SpikingNetwork([linear, leaky(1.0, reset_mechanism="subtract")], (12,))
+    module = Row([linear, leaky(1.0, reset_mechanism="subtract")], (12,))
     result = same_spikes(module)
     assert (result.layers[0].neuron, result.layers[0].semantics.reset) == ("if", "subtract")
 
@@ -209,7 +209,7 @@ def test_subtraction_is_exact_for_integrators() -> None:
 @torch.no_grad()
 def test_a_last_layer_without_neurons_is_read_out() -> None:
     torch.manual_seed(0)
-    module = SpikingNetwork([nn.Linear(12, 20), leaky(), nn.Linear(20, 4)], (12,)).double()
+    module = Row([nn.Linear(12, 20), leaky(), nn.Linear(20, 4)], (12,)).double()
     spikes = (np.random.default_rng(0).random((3, 100, 12)) < 0.4).astype(np.uint8)
     result = from_module(module, dt=DT)
     *_, (_, expected) = module.trace(torch.from_numpy(spikes).transpose(0, 1).double())
@@ -218,16 +218,15 @@ def test_a_last_layer_without_neurons_is_read_out() -> None:
     np.testing.assert_allclose(simulate(result, spikes)["output"], expected.transpose(0, 1), rtol=0, atol=1e-12)
 
 
-def same_spikes(module: SpikingNetwork) -> Network:
+def same_spikes(module: Row) -> Network:
     """Compare every population in float64; float32 sums in another order could move a spike."""
     module = module.double().eval()
     spikes = (np.random.default_rng(0).random((3, 100, *module.shape)) < 0.4).astype(np.uint8)
     result = from_module(module, dt=DT)
     found = simulate(result, spikes)
     traced = module.trace(torch.from_numpy(spikes).transpose(0, 1).double())
-    expected = [out for layer, out in traced if isinstance(layer, (snn.Leaky, snn.Synaptic))]
-    assert len(expected) == len(result.layers)
-    for population, out in zip(result.layers, expected, strict=True):
+    for population, (name, out) in zip(result.layers, traced, strict=True):
+        assert population.name == name
         assert np.array_equal(found[population.name], out.transpose(0, 1).numpy() != 0), population.name
         assert 0.01 < found[population.name].mean() < 0.99, f"{population.name} tells nothing"
     return result

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from snnc import models
 from snnc.errors import UsageError
-from snnc.models.spiking import SpikingNetwork, population, population_names
+from snnc.models.spiking import Row, SpikingNetwork, population, population_names
 from snnc.tickets.training import one_thread
 
 SHAPE = (2, 8, 8)
@@ -25,7 +25,7 @@ def quick() -> Iterator[None]:
         yield
 
 
-def build(name: str, **args: Any) -> SpikingNetwork:
+def build(name: str, **args: Any) -> Row:
     torch.manual_seed(0)
     return models.model(name)(**{"shape": SHAPE, "classes": 3, **args})
 
@@ -35,7 +35,7 @@ def noise(steps: int, batch: int, shape: tuple[int, ...] = SHAPE) -> Tensor:
     return (torch.rand((steps, batch, *shape), generator=generator) < 0.4).float()
 
 
-def stepwise(model: SpikingNetwork, spikes: Tensor) -> list[Tensor]:
+def stepwise(model: Row, spikes: Tensor) -> list[Tensor]:
     """What each layer puts out, (steps, batch, ...), time step by time step as in snntorch's tutorials."""
     states: dict[int, tuple[Tensor, ...]] = {}
     outputs: list[list[Tensor]] = [[] for _ in model.layers]
@@ -76,12 +76,12 @@ def test_forward_is_the_loop_over_steps(case: str) -> None:
             layer.weight *= 3  # or the last layer never spikes
     spikes = noise(30, 5).double()
     expected = stepwise(model, spikes)
-    traced = list(model.trace(spikes))
-    assert [layer for layer, _ in traced] == list(model.layers)
     names = population_names(list(model.layers))
     assert len(names) == sum(isinstance(layer, (snn.Leaky, snn.Synaptic)) for layer in model.layers)
-    for k in names:
-        assert torch.equal(traced[k][1], expected[k])
+    traced = list(model.trace(spikes))
+    assert [name for name, _ in traced] == list(names.values())
+    for k, (_, found) in zip(names, traced, strict=True):
+        assert torch.equal(found, expected[k])
         assert 0.01 < float(expected[k].mean()) < 0.99
     assert torch.equal(model(spikes), expected[-1])
     assert model(spikes).shape == (30, 5, 3)

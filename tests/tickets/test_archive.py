@@ -17,7 +17,7 @@ from small_checkpoints import dense, ticket
 from torch import nn
 
 from snnc.errors import InputError
-from snnc.models.spiking import SpikingNetwork
+from snnc.models.spiking import Row
 from snnc.tickets.checkpoint import read
 
 
@@ -79,10 +79,10 @@ def repack(path: Path, add: dict[str, bytes], compressed: bool = False) -> None:
 
 
 def test_a_whole_module_is_refused_with_its_classes(path: Path) -> None:
-    torch.save(SpikingNetwork([nn.Flatten(), nn.Linear(2, 2)], (2,)), path)
+    torch.save(Row([nn.Flatten(), nn.Linear(2, 2)], (2,)), path)
     error = refused(path)
     assert "reading it would run code of" in error.message
-    for name in ("snnc.models.spiking.SpikingNetwork", "torch.nn.modules.linear.Linear", "Sequential"):
+    for name in ("snnc.models.spiking.Row", "torch.nn.modules.linear.Linear", "Sequential"):
         assert name in error.message
     assert "snnc.load(module, example)" in error.fix
 

@@ -21,7 +21,7 @@ from snnc.frontends.reading import Reading
 from snnc.frontends.torch_file import build, fill, is_checkpoint
 from snnc.frontends.torch_layers import append
 from snnc.frontends.torch_neurons import NAMES, NEURONS, convert
-from snnc.models.spiking import SpikingNetwork, population_names
+from snnc.models.spiking import Row, SpikingNetwork, population_names
 from snnc.network import Network, Population, Projection
 from snnc.ops import Op, output_shape
 from snnc.tickets.archive import load_plain
@@ -87,8 +87,8 @@ def from_module(
     notes = Notes(name) if notes is None else notes
     if example is not None and shape is not None:
         raise UsageError("an example has a shape already", fix="give one of the two")
-    row = module.layers if isinstance(module, SpikingNetwork) else module
-    shape = getattr(module, "shape", None) if shape is None and isinstance(module, SpikingNetwork) else shape
+    row = module.layers if isinstance(module, Row) else module
+    shape = module.shape if shape is None and isinstance(module, SpikingNetwork) else shape
     if example is None and isinstance(row, nn.Sequential) and _is_row(row):
         if shape is None:
             raise InputError("the shape of the input is not known", fix="give from_module(..., shape=...)")

@@ -8,6 +8,7 @@ after any epoch as if it had never stopped.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from snnc.errors import InputError
-from snnc.models.spiking import SpikingNetwork, population_names
+from snnc.models.spiking import SpikingNetwork
 from snnc.samples import Samples, accuracy
 from snnc.tickets.masks import plain_state
 
@@ -115,16 +116,14 @@ def fit(
 
 def evaluate(model: SpikingNetwork, samples: Samples) -> tuple[float, dict[str, float]]:
     """Accuracy on labelled samples, and each population's mean rate in spikes per neuron and step."""
-    names = population_names(list(model.layers))
-    totals = dict.fromkeys(names.values(), 0.0)
+    totals: defaultdict[str, float] = defaultdict(float)
     counts = []
     model.eval()
     with torch.no_grad():
         for batch in torch.from_numpy(samples.spikes).split(EVALUATION_BATCH):
-            outputs = list(model.trace(_time_first(batch)))
-            for index, name in names.items():
-                totals[name] += float(outputs[index][1].double().mean()) * len(batch)
-            counts.append(outputs[-1][1].sum(0))
+            for name, spikes in model.trace(_time_first(batch)):
+                totals[name] += float(spikes.double().mean()) * len(batch)
+            counts.append(spikes.sum(0))
     rates = {name: total / len(samples) for name, total in totals.items()}
     return accuracy(torch.cat(counts).numpy(), _labels(samples)), rates
 
