@@ -57,6 +57,7 @@ class Dataset:
     test: Samples
     classes: int
     spec: str
+    augment = None
 
     @property
     def shape(self) -> Shape:

@@ -5,23 +5,26 @@ The functions here import torch when they are called, not before.
 
 from __future__ import annotations
 
-import difflib
+import importlib
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snnc.errors import UsageError
 from snnc.quantization.grid import Tune
+from snnc.tickets.search import CONTROLS, METHODS, Search
 
 if TYPE_CHECKING:
     from snnc.models.recipe import Recipe
     from snnc.tickets.checkpoint import Checkpoint
+    from snnc.tickets.session import Session
+
+__all__ = ["CONTROLS", "EPOCHS", "METHODS", "Progress", "Search", "find", "train", "tuner"]
 
 # Called as progress(stage, epochs done, epochs in all, note for the user).
 Progress = Callable[[str, int, int, str], None]
 
-METHODS = ("imp",)
-CONTROLS = ("random-mask", "reinit")
 # Of fine-tuning; half as many leave more of the loss.
 EPOCHS = 20
 
@@ -35,60 +38,65 @@ def train(
     out: Path,
     resume: bool = False,
     progress: Progress | None = None,
+    **compute: Any,
 ) -> Checkpoint:
     """Train the dense network of `recipe` and save it at `out`.
 
     data, epochs: instead of the recipe's. seed: of initial weights and order of the samples; the same
     seed gives the same file. resume: go on from ``<out>.partial``, which an interrupted run leaves
-    behind, to the same result as without the interruption. Raises UsageError for impossible requests and
+    behind, to the same result as without the interruption. compute: device, precision, compiled, threads
+    (:class:`snnc.tickets.training.Compute`). Raises UsageError for impossible requests and
     where `resume` finds another request, InputError for unreadable data.
     """
     from snnc.tickets import dense
 
-    return dense.train(recipe, data=data, epochs=epochs, seed=seed, out=Path(out), resume=resume, progress=progress)
+    settings = {"data": data, "epochs": epochs, "seed": seed, "out": out, "resume": resume, "progress": progress}
+    return _run(recipe, {"method": "dense"}, dense.find, settings, compute)
 
 
 def find(
     recipe: Recipe,
+    search: Search | None = None,
     *,
-    method: str = "imp",
-    sparsity: float = 0.95,
-    control: str | None = None,
-    rounds: int | None = None,
     data: str | None = None,
     epochs: int | None = None,
     seed: int = 0,
     out: Path,
     resume: bool = False,
     progress: Progress | None = None,
+    device: str = "auto",
+    precision: str = "float32",
+    compiled: bool = False,
+    threads: int = 1,
+    **options: Any,
 ) -> Checkpoint:
     """Find a ticket in the network of `recipe` and save it, with its dense parent, at `out`.
 
-    method: "imp", iterative magnitude pruning with late rewinding (:mod:`snnc.tickets.imp`).
-    sparsity: share of the weights to remove, between 0 and 1. rounds: prunings on the way, each removing
-    the same share of what is left; None: as many as :func:`snnc.tickets.imp.schedule` holds right.
-    control: what the ticket must beat at the same density: "random-mask" draws the places of each
-    layer's weights at random, "reinit" keeps the places and draws new initial weights.
-    Everything else as in :func:`train`.
+    search, or its fields as options: what to look for (:class:`Search`). Everything else as in :func:`train`. Raises
+    VerificationError for a ticket of which a layer is silent.
     """
-    if method not in METHODS:
-        raise _unknown("method", method, METHODS)
-    if control is not None and control not in CONTROLS:
-        raise _unknown("control", control, CONTROLS)
-    from snnc.tickets import imp
+    if search is not None and options:
+        raise UsageError(f"give a search or its fields, not both: {', '.join(options)}")
+    asked = (search or Search(**options)).checked()
+    algorithm = importlib.import_module(METHODS[asked.method].module)
+    settings = {"data": data, "epochs": epochs, "seed": seed, "out": out, "resume": resume, "progress": progress}
+    compute = {"device": device, "precision": precision, "compiled": compiled, "threads": threads}
+    return _run(recipe, asdict(asked), lambda session: algorithm.find(session, asked), settings, compute)
 
-    return imp.find(
-        recipe,
-        sparsity=sparsity,
-        control=control,
-        rounds=rounds,
-        data=data,
-        epochs=epochs,
-        seed=seed,
-        out=Path(out),
-        resume=resume,
-        progress=progress,
-    )
+
+def _run(
+    recipe: Recipe,
+    request: dict[str, Any],
+    algorithm: Callable[[Session], Checkpoint],
+    settings: dict[str, Any],
+    compute: dict[str, Any],
+) -> Checkpoint:
+    from snnc.tickets.session import Session
+    from snnc.tickets.training import Compute
+
+    chosen = Compute(**compute)
+    with chosen.settled():
+        return algorithm(Session(recipe, request, **{**settings, "out": Path(settings["out"])}, compute=chosen))
 
 
 def tuner(path: str | Path, *, epochs: int | None = None, seed: int = 0, progress: Progress | None = None) -> Tune:
@@ -106,9 +114,3 @@ def tuner(path: str | Path, *, epochs: int | None = None, seed: int = 0, progres
 
     found = checkpoint.read(Path(path))
     return lambda network, layers: tuning.tune(found, network, layers, epochs=chosen, seed=seed, progress=progress)
-
-
-def _unknown(what: str, name: str, names: tuple[str, ...]) -> UsageError:
-    close = difflib.get_close_matches(name, names, n=1)
-    fix = f"did you mean '{close[0]}'?" if close else f"{what}s: {', '.join(names)}"
-    return UsageError(f"there is no {what} '{name}'", fix=fix)

@@ -3,16 +3,18 @@
 The file is a dict that ``torch.load(weights_only=True)`` accepts::
 
     format       "snnc-checkpoint"
-    version      1
+    version      2
     model        {"name": a model of snnc.models, "args": its plain arguments}
-    state_dict   the tensors of that model; pruned weights are zero
-    masks        {weight name: {"shape": [...], "bits": uint8 of np.packbits}}; empty for a dense network
+    state_dict   the tensors of that model but for binary weights; pruned weights are zero
+    masks        {weight name: {"shape": [...], "bits": uint8 of np.packbits}}; empty for a dense network. Where all
+                 weights that are left have one magnitude, also their signs (uint8 of np.packbits, 1 is negative, in
+                 the order of the shape) and this "gain"; with the mask they are the weight
     dt           seconds per time step
     reset        how its neurons reset: "zero"
     bits         signed width the weights are meant for
     data, seed   what it was trained on (a specification of snnc.models.data), and the seed
     log          one plain dict per epoch and per finished stage
-    parent       None, or {"state_dict", "accuracy", "log"} of the dense network the ticket was found in
+    parent       None, or {"state_dict", "args", "accuracy", "log"} of the dense network the ticket was found in
     accuracy     {"validation": share, "test": share}
 
 What a file claims is checked before it is used: a model is built without memory for its weights,
@@ -41,7 +43,7 @@ from snnc.tickets import archive
 from snnc.tickets.masks import Masks, prunable
 
 FORMAT = "snnc-checkpoint"
-VERSION = 1
+VERSION = 2
 
 _KINDS: dict[str, Any] = {
     "model": dict,
@@ -56,7 +58,7 @@ _KINDS: dict[str, Any] = {
     "parent": (dict, type(None)),
     "accuracy": dict,
 }
-_PARENT_KINDS: dict[str, Any] = {"state_dict": dict, "accuracy": float, "log": list}
+_PARENT_KINDS: dict[str, Any] = {"state_dict": dict, "args": dict, "accuracy": float, "log": list}
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +66,7 @@ class Parent:
     """The dense network in which a ticket was found; the fields are those of :class:`Checkpoint`, accuracy on test."""
 
     state_dict: dict[str, Tensor]
+    args: dict[str, Any]
     accuracy: float
     log: list[dict[str, Any]]
 
@@ -91,19 +94,18 @@ class Checkpoint:
             name: getattr(self, name) for name in _KINDS if name not in ("model", "masks", "parent")
         }
         parent = self.parent and {name: getattr(self.parent, name) for name in _PARENT_KINDS}
-        plain |= {"model": {"name": self.model, "args": self.args}, "masks": pack(self.masks), "parent": parent}
+        masks, rest = _pack_binary(self.masks, self.state_dict)
+        plain |= {"model": {"name": self.model, "args": self.args}, "masks": masks, "parent": parent}
+        plain["state_dict"] = rest
         save_plain({"format": FORMAT, "version": VERSION, **plain}, path)
 
     def module(self, parent: bool = False) -> SpikingNetwork:
         """The network in evaluation mode; parent: the dense network instead of the ticket."""
-        return _build(self, self._state(parent))
-
-    def _state(self, parent: bool) -> dict[str, Tensor]:
         if not parent:
-            return self.state_dict
+            return _build(self.model, self.args, self.state_dict)
         if self.parent is None:
             raise InputError("this checkpoint holds no dense parent", fix="give a ticket, as `snnc ticket` writes it")
-        return self.parent.state_dict
+        return _build(self.model, self.parent.args, self.parent.state_dict)
 
 
 def read(path: Path) -> Checkpoint:
@@ -148,6 +150,39 @@ def pack(masks: Masks) -> dict[str, Any]:
     }
 
 
+def _pack_binary(masks: Masks, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Packed masks, with signs and gain of the weights that have one magnitude, and all other tensors."""
+    packed, rest = pack(masks), dict(state)
+    for name, mask in masks.items():
+        live = state[name].numpy()[mask]
+        if live.size and live.dtype == np.float32 and np.all(np.abs(live) == abs(live[0])):
+            packed[name] |= {"signs": torch.from_numpy(np.packbits(live < 0)), "gain": float(abs(live[0]))}
+            del rest[name]
+    return packed, rest
+
+
+def _unpack_binary(plain: Mapping[str, Any], masks: Masks) -> dict[str, Tensor]:
+    """The weights of which a file holds signs and gain."""
+    weights = {}
+    for name, mask in masks.items():
+        if set(plain[name]) == {"shape", "bits"}:
+            continue
+        signs, gain, count = plain[name].get("signs"), plain[name].get("gain"), int(mask.sum())
+        if (
+            set(plain[name]) != {"shape", "bits", "signs", "gain"}
+            or type(gain) is not float
+            or not 0 < gain < math.inf
+            or not is_stored(signs)
+            or signs.dtype != torch.uint8
+            or tuple(signs.shape) != (-(-count // 8),)
+        ):
+            raise InputError(f"the mask of '{name}' has not a sign for each weight and a positive gain")
+        weight = np.zeros(mask.shape, np.float32)
+        weight[mask] = np.where(np.unpackbits(signs.numpy(), count=count), -gain, gain)
+        weights[name] = torch.from_numpy(weight)
+    return weights
+
+
 def _decode(plain: Any) -> Checkpoint:
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         raise InputError(
@@ -177,10 +212,16 @@ def _decode(plain: Any) -> Checkpoint:
     ):
         raise InputError("the field 'accuracy' must hold two numbers, validation and test")
     fields = {name: plain[name] for name in _KINDS if name not in ("model", "masks", "parent")}
+    masks = unpack(plain["masks"])
+    binary = _unpack_binary(plain["masks"], masks)
+    for name in binary:
+        if name in fields["state_dict"]:
+            raise InputError(f"the weight '{name}' is there twice, as a tensor and as signs")
+    fields["state_dict"] = {**fields["state_dict"], **binary}
     checkpoint = Checkpoint(
         model=model["name"],
         args=model["args"],
-        masks=_unpack(plain["masks"]),
+        masks=masks,
         parent=None if parent is None else Parent(**{name: parent[name] for name in _PARENT_KINDS}),
         **fields,
     )
@@ -204,7 +245,8 @@ def _check_fields(plain: Mapping[str, Any], kinds: Mapping[str, Any], prefix: st
             raise InputError(f"the field '{prefix}{name}' has the type {type(plain[name]).__name__}")
 
 
-def _unpack(plain: Mapping[str, Any]) -> Masks:
+def unpack(plain: Mapping[str, Any]) -> Masks:
+    """What :func:`pack` made plain; InputError for anything else."""
     masks = {}
     for name, entry in plain.items():
         shape: Any = entry.get("shape") if isinstance(entry, dict) else None
@@ -222,24 +264,24 @@ def _unpack(plain: Mapping[str, Any]) -> Masks:
     return masks
 
 
-def _build(checkpoint: Checkpoint, state: Mapping[str, Tensor]) -> SpikingNetwork:
+def _build(kind: str, args: Mapping[str, Any], state: Mapping[str, Tensor]) -> SpikingNetwork:
     try:
-        factory = models.model(checkpoint.model)
-        inspect.signature(factory).bind(**checkpoint.args)
+        factory = models.model(kind)
+        inspect.signature(factory).bind(**args)
         # No memory for weights yet: a damaged file may ask for any size.
-        module = factory(**{**checkpoint.args, "device": "meta"})
+        module = factory(**{**args, "device": "meta"})
     except UsageError as error:
         raise InputError(error.message, fix=error.fix) from None
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         # Torch appends a trace of its C++ functions.
         reason = (str(error).splitlines() or [""])[0]
-        raise InputError(f"the arguments of the model '{checkpoint.model}' do not fit: {reason}") from None
+        raise InputError(f"the arguments of the model '{kind}' do not fit: {reason}") from None
     expected = module.state_dict()
     for name in (*expected, *state):
         if name not in state:
             raise InputError(f"the tensor '{name}' is missing")
         if name not in expected:
-            raise InputError(f"the model '{checkpoint.model}' has no tensor '{name}'")
+            raise InputError(f"the model '{kind}' has no tensor '{name}'")
         _check_tensor(name, state[name], expected[name])
     module.load_state_dict(dict(state), assign=True)
     return module.eval()

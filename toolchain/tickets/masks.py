@@ -7,14 +7,18 @@ kept under the weight's name in the state dict (``layers.1.weight``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from snnc.errors import UsageError
+
 Masks = dict[str, np.ndarray]
+
+SCOPES = ("global", "layer")
 
 
 class Masked(nn.Module):
@@ -43,23 +47,42 @@ def attach(model: nn.Module, masks: Mapping[str, np.ndarray]) -> None:
         parametrize.register_parametrization(layers[name], "weight", Masked(torch.from_numpy(mask)))
 
 
+def attached(model: nn.Module) -> Masks:
+    """The masks that act on a model: what :func:`attach` was given, or what a search holds at this moment."""
+    return {
+        name: layer.parametrizations["weight"][0].mask.cpu().numpy()  # type: ignore[index]
+        for name, layer in prunable(model).items()
+        if parametrize.is_parametrized(layer, "weight")
+    }
+
+
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of the state dict as if there were no masks, with zeros where weights are pruned."""
-    state = {name: value.clone() for name, value in model.state_dict().items() if ".parametrizations." not in name}
-    return state | {name: layer.weight.detach().clone() for name, layer in prunable(model).items()}
+    """A copy of the state dict, on the CPU, as if there were no masks, with zeros where weights are pruned."""
+    state = {name: value.cpu().clone() for name, value in model.state_dict().items() if ".parametrizations." not in name}
+    return state | {name: layer.weight.detach().cpu().clone() for name, layer in prunable(model).items()}
 
 
 def weights(model: nn.Module) -> dict[str, np.ndarray]:
     """The prunable weights as they act."""
-    return {name: layer.weight.detach().numpy() for name, layer in prunable(model).items()}
+    return {name: layer.weight.detach().cpu().numpy() for name, layer in prunable(model).items()}
 
 
-def by_magnitude(weights: Mapping[str, np.ndarray], alive: Mapping[str, np.ndarray] | None, sparsity: float) -> Masks:
-    """Keep the largest weights of the whole network, so that the share `sparsity` of all weights is pruned.
+def by_magnitude(
+    weights: Mapping[str, np.ndarray],
+    alive: Mapping[str, np.ndarray] | None,
+    sparsity: float,
+    scope: str = "global",
+) -> Masks:
+    """Keep the largest weights, so that the share `sparsity` of all weights is pruned.
 
-    alive: earlier masks; what they pruned stays pruned. The count is exact to half a weight, except that
-    each layer keeps its largest weight, for without it nothing would pass. Ties go to the first in order.
+    alive: earlier masks; what they pruned stays pruned. scope: "global", the largest of the whole network, or
+    "layer", those of each layer. The count is exact to half a weight (in each layer). Each layer keeps its largest
+    weight, for without it nothing would pass; UsageError where fewer weights than layers are to be left. Ties go to
+    the first in order.
     """
+    if scope == "layer":
+        parts = [by_magnitude({n: w}, alive and {n: alive[n]}, sparsity) for n, w in weights.items()]
+        return {name: mask for part in parts for name, mask in part.items()}
     magnitudes = []
     for name, weight in weights.items():
         magnitude = np.abs(weight).ravel().astype(np.float64)
@@ -68,13 +91,25 @@ def by_magnitude(weights: Mapping[str, np.ndarray], alive: Mapping[str, np.ndarr
         magnitude[np.argmax(magnitude)] = np.inf
         magnitudes.append(magnitude)
     everything = np.concatenate(magnitudes)
-    count = max(round((1 - sparsity) * everything.size), len(magnitudes))
+    count = kept_of(everything.size, sparsity, weights)
     kept = np.zeros(everything.size, bool)
     kept[np.argsort(-everything, kind="stable")[:count]] = True
     if alive is not None:
         kept &= everything > -np.inf
     ends = np.cumsum([m.size for m in magnitudes])[:-1]
     return {name: part.reshape(weights[name].shape) for name, part in zip(weights, np.split(kept, ends), strict=True)}
+
+
+def kept_of(size: int, sparsity: float, layers: Iterable[str]) -> int:
+    """How many of `size` weights the share `sparsity` leaves; UsageError where that empties one of `layers`."""
+    count, names = round((1 - sparsity) * size), list(layers)
+    if count < len(names):
+        raise UsageError(
+            f"a sparsity of {sparsity:g} leaves {count} of {size:,} weights, and a layer would be empty",
+            where=", ".join(names),
+            fix=f"at most {1 - len(names) / size:.4g} leaves each layer a weight",
+        )
+    return count
 
 
 def at_random(like: Mapping[str, np.ndarray], seed: int) -> Masks:

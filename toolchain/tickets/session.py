@@ -17,18 +17,18 @@ from typing import Any
 from torch import Tensor
 
 from snnc import models
-from snnc.errors import InputError, UsageError
-from snnc.models import data
+from snnc.errors import InputError, UsageError, VerificationError
+from snnc.models.data import load
 from snnc.models.recipe import Recipe
 from snnc.models.spiking import SpikingNetwork
 from snnc.tickets import Progress, archive
-from snnc.tickets.checkpoint import Checkpoint, Parent, save_plain
-from snnc.tickets.masks import Masks, attach, plain_state
+from snnc.tickets.checkpoint import Checkpoint, Parent, pack, save_plain, unpack
+from snnc.tickets.masks import Masks, attach, attached, plain_state
 from snnc.tickets.masks import sparsity as sparsity_of
-from snnc.tickets.training import Plan, Snapshot, derive, evaluate, fit, seeded
+from snnc.tickets.training import Compute, Plan, Snapshot, Watch, derive, evaluate, fit, seeded
 
 FORMAT = "snnc-partial"
-VERSION = 1
+VERSION = 2
 # Mean rate, in spikes per neuron and step, below which a population passes on next to nothing.
 SILENT = 1e-3
 
@@ -40,18 +40,37 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Stage:
-    """A finished training. state: its weights. kept: those after the epoch that was asked for. log: plain dicts."""
+    """A finished training.
+
+    state: its weights, as they act. masks: those that acted at its end. kept: the state after the epoch that was
+    asked for. log: plain dicts, the last with the share of pruned weights, rates, and accuracy on validation.
+    memory: what its watch remembered last.
+    """
 
     state: dict[str, Tensor]
+    masks: Masks
     kept: dict[str, Tensor] | None
     log: list[dict[str, Any]]
+    memory: Any = None
+
+    @property
+    def validation(self) -> float:
+        """Accuracy on the validation samples."""
+        return float(self.log[-1]["validation"])
+
+    @property
+    def silent(self) -> dict[str, float]:
+        """The populations that pass on next to nothing, with their rates."""
+        rates = {key.removeprefix("rate "): rate for key, rate in self.log[-1].items() if key.startswith("rate ")}
+        return {name: rate for name, rate in rates.items() if rate < SILENT}
 
 
 class Session:
     """Stages of training for one request; see the module.
 
-    request: everything that determines the result, as plain values; a run is only resumed for an equal one.
-    Raises UsageError where `resume` finds another request, InputError where it finds a damaged file.
+    request: everything that determines the result besides the recipe, as plain values; a run is only resumed for an
+    equal one. compute: where and how to train. Raises UsageError where `resume` finds another request, InputError
+    where it finds a damaged file.
     """
 
     def __init__(
@@ -59,12 +78,13 @@ class Session:
         recipe: Recipe,
         request: Mapping[str, Any],
         *,
-        data_spec: str | None,
+        data: str | None,
         epochs: int | None,
         seed: int,
         out: Path,
         resume: bool,
         progress: Progress | None,
+        compute: Compute,
     ) -> None:
         if epochs is not None and epochs < 1:
             raise UsageError(f"epochs must be at least 1, got {epochs}")
@@ -72,32 +92,41 @@ class Session:
             raise UsageError("cannot write there: it is a folder", where=str(out))
         if seed < 0:
             raise UsageError(f"the seed must not be negative, got {seed}")
-        self.data = data.load(data_spec or recipe.data)
+        self.data = load(data or recipe.data)
         self.recipe = replace(recipe, data=self.data.spec, epochs=epochs or recipe.epochs)
         self.seed = seed
         self.args = {"shape": list(self.data.shape), "classes": self.data.classes, **recipe.args}
+        self.compute = compute
         self._progress = progress or (lambda stage, done, total, note: None)
+        self._out = out
         self._path = out.with_name(out.name + ".partial")
-        self._request = {**vars(self.recipe), "args": self.args, "seed": seed, **request}
+        self._request = {
+            **vars(self.recipe),
+            "args": self.args,
+            "seed": seed,
+            "precision": compute.precision,
+            "compiled": compute.compiled,
+            **request,
+        }
         self._stages: dict[str, Stage] = {}
         self._current: tuple[str, Snapshot, dict[str, Tensor] | None] | None = None
         if resume:
             self._restore()
 
-    def fresh(self, number: int = 0) -> SpikingNetwork:
-        """The untrained network; its weights follow from the seed and `number`."""
+    def fresh(self, number: int = 0, **args: Any) -> SpikingNetwork:
+        """The untrained network; its weights follow from the seed and `number`. args: instead of the session's."""
         with seeded(derive(self.seed, _WEIGHTS, number)):
-            return models.model(self.recipe.model)(**self.args)
+            return models.model(self.recipe.model)(**{**self.args, **args})
 
-    def loaded(self, state: Mapping[str, Tensor]) -> SpikingNetwork:
+    def loaded(self, state: Mapping[str, Tensor], **args: Any) -> SpikingNetwork:
         """The network with the weights, and everything else, of `state`."""
-        model = self.fresh()
+        model = self.fresh(**args)
         model.load_state_dict(dict(state))
         return model
 
-    def draw(self) -> int:
-        """The seed for what the algorithm itself draws."""
-        return derive(self.seed, _ALGORITHM)
+    def draw(self, number: int = 0) -> int:
+        """The seed for what the algorithm itself draws; another for each `number`."""
+        return derive(self.seed, _ALGORITHM, *([number] if number else []))
 
     def train(
         self,
@@ -107,51 +136,97 @@ class Session:
         *,
         epochs: int,
         keep: int | None = None,
+        lr: float | None = None,
+        steps: int | None = None,
+        penalty: float = 0.0,
+        watch: Watch | None = None,
     ) -> Stage:
         """Train `model` under `masks`, or look up that this has been done.
 
         name: unique in this run. keep: number of epochs after which the weights are remembered as `kept`.
+        lr: instead of the recipe's. steps, penalty: see :class:`snnc.tickets.training.Plan`.
         """
         if name in self._stages:
             return self._stages[name]
+        if masks is not None:
+            attach(model, masks)
         start, kept = None, None
         if self._current and self._current[0] == name:
             _, start, kept = self._current
             model.load_state_dict(start.state)
-        if masks is not None:
-            attach(model, masks)
-        log = start.log if start else []
+        last = start
 
         def after(snapshot: Snapshot) -> None:
-            nonlocal kept, log
-            kept = snapshot.state if snapshot.epoch == keep else kept
-            log = snapshot.log
+            nonlocal kept, last
+            kept = plain_state(model) if snapshot.epoch == keep else kept
+            last = snapshot
             self._current = (name, snapshot, kept)
             self._save()
-            self._progress(name, snapshot.epoch, epochs, f"validation {log[-1]['validation']:.1%}")
+            self._progress(name, snapshot.epoch, epochs, f"validation {snapshot.log[-1]['validation']:.1%}")
 
-        plan = Plan(epochs, self.recipe.batch, self.recipe.lr, derive(self.seed, _TRAINING, len(self._stages)))
-        fit(model, self.data.train, self.data.validation, plan, start=start, after=after)
-        summary = {"sparsity": sparsity_of(masks) if masks else 0.0, **self._health(name, model)}
-        entries = [{"stage": name, **entry} for entry in (*log, summary)]
-        self._stages[name] = Stage(plain_state(model), kept, entries)
+        seed = derive(self.seed, _TRAINING, len(self._stages))
+        plan = Plan(epochs, self.recipe.batch, lr or self.recipe.lr, seed, steps, penalty)
+        fit(
+            model,
+            self.data.train,
+            self.data.validation,
+            plan,
+            start=start,
+            after=after,
+            compute=self.compute,
+            augment=self.data.augment,
+            watch=watch,
+        )
+        acting = attached(model)
+        summary = {"sparsity": sparsity_of(acting) if acting else 0.0, **self._health(name, model, steps)}
+        entries = [{"stage": name, **entry} for entry in (*(last.log if last else []), summary)]
+        self._stages[name] = Stage(plain_state(model), acting, kept, entries, last.memory if last else None)
         self._current = None
         self._save()
         return self._stages[name]
 
-    def finish(self, stage: Stage, masks: Masks, parent: Stage | None, out: Path) -> Checkpoint:
-        """Test the network of `stage` (and its parent), for the first and only time, and save the checkpoint."""
-        right, _ = evaluate(self.loaded(stage.state), self.data.test)
-        validation, _ = evaluate(self.loaded(stage.state), self.data.validation)
+    def pruned(self, name: str, state: Mapping[str, Tensor], masks: Masks, **args: Any) -> Stage:
+        """A stage that trains nothing: the network of `state` under `masks`, as it is."""
+        if name not in self._stages:
+            model = self.loaded(state, **args)
+            attach(model, masks)
+            entry = {"stage": name, "sparsity": sparsity_of(masks), **self._health(name, model, None)}
+            self._stages[name] = Stage(plain_state(model), masks, None, [entry])
+            self._save()
+        return self._stages[name]
+
+    def finish(
+        self,
+        stage: Stage,
+        parent: Stage | None,
+        *,
+        args: Mapping[str, Any] | None = None,
+        alive: bool = True,
+    ) -> Checkpoint:
+        """Test the network of `stage` (and its parent), for the first and only time, and save the checkpoint.
+
+        args: of the model, besides those of the session. alive: raise VerificationError, and keep what there is for
+        resuming, where a population of the network is silent; the network of a control may be.
+        """
+        if alive and stage.silent:
+            name, rate = next(iter(stage.silent.items()))
+            raise VerificationError(
+                f"the ticket is dead: layer '{name}' spikes {rate:.2g} times per neuron and step",
+                where=str(self._out),
+                fix="prune less, in more rounds, or train for more epochs",
+            )
+        model = self.loaded(stage.state, **(args or {}))
+        right, _ = evaluate(model, self.data.test, compute=self.compute)
+        validation, _ = evaluate(model, self.data.validation, compute=self.compute)
         ancestor = None
         if parent:
-            before, _ = evaluate(self.loaded(parent.state), self.data.test)
-            ancestor = Parent(parent.state, before, parent.log)
+            before, _ = evaluate(self.loaded(parent.state), self.data.test, compute=self.compute)
+            ancestor = Parent(parent.state, self.args, before, parent.log)
         checkpoint = Checkpoint(
             model=self.recipe.model,
-            args=self.args,
+            args={**self.args, **(args or {})},
             state_dict=stage.state,
-            masks=masks,
+            masks=stage.masks,
             dt=self.recipe.dt,
             reset="zero",
             bits=self.recipe.bits,
@@ -161,12 +236,12 @@ class Session:
             parent=ancestor,
             accuracy={"validation": validation, "test": right},
         )
-        checkpoint.save(out)
+        checkpoint.save(self._out)
         self._path.unlink(missing_ok=True)
         return checkpoint
 
-    def _health(self, name: str, model: SpikingNetwork) -> dict[str, float]:
-        right, rates = evaluate(model, self.data.validation)
+    def _health(self, name: str, model: SpikingNetwork, steps: int | None) -> dict[str, float]:
+        right, rates = evaluate(model, self.data.validation, steps=steps, compute=self.compute)
         for population, rate in rates.items():
             if rate < SILENT:
                 _logger.warning(
@@ -177,7 +252,7 @@ class Session:
 
     def _save(self) -> None:
         current = self._current and {"stage": self._current[0], **vars(self._current[1]), "kept": self._current[2]}
-        stages = {name: vars(stage) for name, stage in self._stages.items()}
+        stages = {name: {**vars(stage), "masks": pack(stage.masks)} for name, stage in self._stages.items()}
         header = {"format": FORMAT, "version": VERSION, "request": self._request}
         save_plain({**header, "stages": stages, "current": current}, self._path)
 
@@ -195,7 +270,8 @@ class Session:
         if differ:
             changes = ", ".join(f"{key} (was {plain['request'].get(key)})" for key in differ)
             raise UsageError(f"the unfinished run had other arguments: {changes}", where=where, fix=fix)
-        self._stages = {name: Stage(**stage) for name, stage in plain["stages"].items()}
+        stages = plain["stages"].items()
+        self._stages = {name: Stage(**{**stage, "masks": unpack(stage["masks"])}) for name, stage in stages}
         if plain["current"]:
             current = dict(plain["current"])
             name, kept = current.pop("stage"), current.pop("kept")

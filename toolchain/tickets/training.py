@@ -1,6 +1,6 @@
 """Training of spiking networks: surrogate gradients, Adam, cross entropy on the spike counts of the outputs.
 
-Everything follows from the seed: initial weights, the order of the samples in each epoch, and
+Everything follows from the seed: initial weights, the order of the samples in each epoch, augmentation, and
 whatever the layers draw. Each epoch draws from a stream of its own, so that a training can go on
 after any epoch as if it had never stopped.
 """
@@ -8,47 +8,115 @@ after any epoch as if it had never stopped.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from snnc.errors import InputError
+from snnc.errors import InputError, UsageError
 from snnc.models.spiking import SpikingNetwork
 from snnc.samples import Samples, accuracy
 from snnc.tickets.masks import plain_state
+from snnc.tickets.synops import metered
 
 # Samples per forward pass where no gradient is needed; bounds memory, does not change results.
 EVALUATION_BATCH = 256
+PRECISIONS = ("float32", "bfloat16")
+DEVICES = ("auto", "cpu", "cuda")
+
+# (model, what it returned after the epoch before) -> (plain values to remember, whether to stop).
+Watch = Callable[[SpikingNetwork, Any], tuple[Any, bool]]
+Augment = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Plan:
     """One training: epochs, samples per update, and peak learning rate (a half cosine from there to zero).
 
-    seed: of this training's random streams.
+    seed: of this training's random streams. steps: only the first so many of each sample; None: all. penalty: weight
+    in the loss of the share of possible synaptic operations that take place (:meth:`snnc.tickets.synops.Meter.share`).
     """
 
     epochs: int
     batch: int
     lr: float
     seed: int
+    steps: int | None = None
+    penalty: float = 0.0
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how a training computes. UsageError for what there is not.
+
+    device: "cpu", "cuda", or "auto", CUDA where there is one. precision: "float32", or "bfloat16" for the products of
+    matrices and convolutions (torch's autocast; weights, membranes and loss stay float32). compiled: through
+    torch.compile, which takes a minute at first and needs a C++ compiler. threads: of torch on a CPU; one is the
+    fastest for small networks, and sums have one order on any machine.
+    """
+
+    device: str = "auto"
+    precision: str = "float32"
+    compiled: bool = False
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("device", self.device, DEVICES), ("precision", self.precision, PRECISIONS)):
+            if value not in known:
+                raise UsageError(f"there is no {name} '{value}'", fix=f"{name}: {', '.join(known)}")
+        if self.threads < 1:
+            raise UsageError(f"there must be at least one thread, got {self.threads}")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise UsageError("this machine, or this build of torch, has no CUDA device", fix="--device cpu")
+
+    @property
+    def place(self) -> torch.device:
+        """The device itself."""
+        found = self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(found)
+
+    def cast(self) -> AbstractContextManager[Any]:
+        """Products inside are computed in the precision."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.place.type, torch.bfloat16)
+
+    def forward(self, model: SpikingNetwork) -> Callable[[Tensor], Tensor]:
+        """What computes the outputs of `model`."""
+        return torch.compile(model) if self.compiled else model
+
+    @contextmanager
+    def settled(self) -> Iterator[None]:
+        """Inside, torch has the threads, and on CUDA only algorithms that always give the same bits."""
+        before, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+        torch.set_num_threads(self.threads)
+        torch.use_deterministic_algorithms(self.place.type == "cuda" or strict)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+            torch.use_deterministic_algorithms(strict)
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A training after `epoch` epochs: all that is needed to go on. log: one plain dict per epoch."""
+    """A training after `epoch` epochs: all that is needed to go on.
+
+    state: the model's own state dict, masks and scores of a search included. log: one plain dict per epoch. memory:
+    what the training's watch remembers. stopped: whether it ended the training here.
+    """
 
     epoch: int
     state: dict[str, Tensor]
     optimizer: dict[str, Any]
     log: list[dict[str, Any]]
+    memory: Any = None
+    stopped: bool = False
 
 
 def derive(seed: int, *stream: int) -> int:
@@ -59,7 +127,7 @@ def derive(seed: int, *stream: int) -> int:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Torch draws from `seed` inside; the caller's stream is untouched."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
 
@@ -67,12 +135,8 @@ def seeded(seed: int) -> Iterator[None]:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Run torch on one thread: for networks this small the fastest, and sums have one order on any machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with Compute(device="cpu").settled():
         yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def fit(
@@ -83,19 +147,33 @@ def fit(
     *,
     start: Snapshot | None,
     after: Callable[[Snapshot], None],
+    compute: Compute | None = None,
+    augment: Augment | None = None,
+    watch: Watch | None = None,
 ) -> None:
-    """Train `model` in place on labelled samples.
+    """Train what of `model` requires a gradient, in place, on labelled samples; it stays where it was computed.
 
     start: a snapshot of the same training, from which to go on. after: called with a snapshot after each epoch.
+    augment: applied to each batch (batch, steps, *shape), drawing from torch's stream. watch: see :data:`Watch`.
+    Raises InputError where the loss is no number any more.
     """
-    optimizer = torch.optim.Adam(model.parameters(), lr=plan.lr)
+    compute = compute or Compute(device="cpu")
+    model.to(compute.place)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=plan.lr)
     log: list[dict[str, Any]] = []
+    memory, stopped = None, False
+    if plan.penalty and compute.compiled:
+        raise UsageError("synaptic operations cannot be counted in a compiled network", fix="leave out --compiled")
     if start:
         optimizer.load_state_dict(start.optimizer)
-        log = list(start.log)
+        log, memory, stopped = list(start.log), start.memory, start.stopped
+    forward = compute.forward(model)
     spikes, labels = torch.from_numpy(train.spikes), torch.from_numpy(_labels(train))
     updates = -(-len(train) // plan.batch)
     for epoch in range(start.epoch if start else 0, plan.epochs):
+        if stopped:
+            break
         model.train()
         losses = []
         with seeded(derive(plan.seed, epoch)):
@@ -103,27 +181,62 @@ def fit(
                 progress = (epoch + update / updates) / plan.epochs
                 for group in optimizer.param_groups:
                     group["lr"] = plan.lr * (1 + math.cos(math.pi * progress)) / 2
-                counts = model(_time_first(spikes[chosen])).sum(0)
-                loss = functional.cross_entropy(counts, labels[chosen])
+                batch = spikes[chosen, : plan.steps].to(compute.place)
+                batch = augment(batch) if augment else batch
+                loss = _loss(model, forward, batch, labels[chosen].to(compute.place), plan.penalty, compute)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-                losses.append(loss.item())
-        right, _ = evaluate(model, validation)
-        log.append({"epoch": epoch + 1, "loss": float(np.mean(losses)), "validation": right})
-        after(Snapshot(epoch + 1, plain_state(model), optimizer.state_dict(), list(log)))
+                losses.append(loss.detach())
+        mean = float(torch.stack(losses).double().mean())
+        if not math.isfinite(mean):
+            raise InputError(
+                f"the training has diverged: in epoch {epoch + 1} the loss is {mean}",
+                where=train.name,
+                fix="train with a smaller learning rate (Recipe.lr)",
+            )
+        right, _ = evaluate(model, validation, steps=plan.steps, compute=compute)
+        log.append({"epoch": epoch + 1, "loss": mean, "validation": right})
+        if watch:
+            memory, stopped = watch(model, memory)
+        after(Snapshot(epoch + 1, _state(model), optimizer.state_dict(), list(log), memory, stopped))
 
 
-def evaluate(model: SpikingNetwork, samples: Samples) -> tuple[float, dict[str, float]]:
-    """Accuracy on labelled samples, and each population's mean rate in spikes per neuron and step."""
-    totals: defaultdict[str, float] = defaultdict(float)
+def _loss(
+    model: SpikingNetwork,
+    forward: Callable[[Tensor], Tensor],
+    batch: Tensor,
+    labels: Tensor,
+    penalty: float,
+    compute: Compute,
+) -> Tensor:
+    with compute.cast(), metered(model) if penalty else nullcontext() as meter:
+        outputs = forward(_time_first(batch))
+    loss = functional.cross_entropy(outputs.float().sum(0), labels)
+    return loss + penalty * meter.share() if meter else loss
+
+
+def _state(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.cpu().clone() for name, value in model.state_dict().items()}
+
+
+@torch.no_grad()
+def evaluate(
+    model: SpikingNetwork, samples: Samples, *, steps: int | None = None, compute: Compute | None = None
+) -> tuple[float, dict[str, float]]:
+    """Accuracy on labelled samples, and each population's mean rate in spikes per neuron and step.
+
+    steps: of each sample only the first so many.
+    """
+    compute = compute or Compute(device="cpu")
+    model.to(compute.place).eval()
+    totals: dict[str, float] = {}
     counts = []
-    model.eval()
-    with torch.no_grad():
-        for batch in torch.from_numpy(samples.spikes).split(EVALUATION_BATCH):
-            for name, spikes in model.trace(_time_first(batch)):
-                totals[name] += float(spikes.double().mean()) * len(batch)
-            counts.append(spikes.sum(0))
+    for batch in torch.from_numpy(samples.spikes).split(EVALUATION_BATCH):
+        with compute.cast():
+            for name, spikes in model.trace(_time_first(batch[:, :steps].to(compute.place))):
+                totals[name] = totals.get(name, 0.0) + float(spikes.mean(dtype=torch.float64)) * len(batch)
+        counts.append(spikes.sum(0).cpu())
     rates = {name: total / len(samples) for name, total in totals.items()}
     return accuracy(torch.cat(counts).numpy(), _labels(samples)), rates
 
