@@ -106,7 +106,7 @@ def end_step(
     :func:`count_step`.
     """
     rules, units = places.rules, work[RECEIVE if len(places.takes.rows) else SYNOPS]
-    busiest, last, most = np.int64(0), np.int64(0), np.int64(0)
+    busiest = last = most = 0
     for core in range(np.uint64(len(rules.update))):
         active, spikes = np.int64(work[ACTIVE, core]), np.int64(work[SPIKES, core])
         receive, send, arrive = units[core] * rules.unit, times[SEND, core], times[ARRIVE, core]

@@ -244,7 +244,7 @@ def _update(
         u[i] = new_u
         v[i] = t(0) if spike else new_v
         fired[i] = spike
-    return active
+    return int(active)
 
 
 @lean
@@ -448,9 +448,9 @@ def run(
                         )
                     layer_active[n, p] += working_here
                     step_work[n, step, BUSY] += working_here
-                    if places.alone[p] >= 0:
+                    if counted and places.alone[p] >= 0:
                         active[places.alone[p]] += np.int32(working_here)
-                    else:
+                    elif counted:
                         follow(busy[low:high], was[low:high], places.core_at[low:high], working)
                     number = _collect(fired[low:high], events[now, low : high + 1])
                     if reads[p] >= 0:

@@ -160,7 +160,7 @@ class Rules(NamedTuple):
 def rules(image: Image, unit: int) -> Rules:
     """The rules of an image, by the constants in use. unit: see :class:`Durations`."""
     timing, neurons = image.target.timing, image.usage.neurons
-    one, none = np.int64(1), np.int64(0)
+    one, none = np.array(1), np.array(0)
     return Rules(
         unit=unit,
         update=update_ps(timing, neurons, none, none).astype(np.int64),
