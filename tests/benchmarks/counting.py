@@ -2,16 +2,15 @@
 
 The same kernel runs the same networks on the same data, once with an image and once without. A network without an
 image has one core, no axons and no routes: spikes per neuron and active updates are counted, and nothing else. So the
-difference is what all other figures cost: those per core, axon, route and step; and, told apart, the length of each
-step from them (engine.step_ps), which is a model of time and no count. Runs alternate on one thread; taken is the
-processor's time. Shares are of the shortest runs, which other work on the machine disturbs least.
+difference is what all other figures cost: those per core, axon, route and step, and the length of each step, which the
+kernel makes of them. Runs alternate on one thread; taken is the processor's
+time. Shares are of the shortest runs, which other work on the machine disturbs least.
 """
 
 from __future__ import annotations
 
 import time
 from itertools import pairwise
-from unittest import mock
 
 import numpy as np
 from scipy import sparse
@@ -21,7 +20,7 @@ from snnc.image import Image, Mapping
 from snnc.network import Network, Population, Projection
 from snnc.ops import Conv2d, Linear
 from snnc.samples import Samples
-from snnc.simulator import engine, prepare, simulate
+from snnc.simulator import prepare, simulate
 from tests.benchmarks.timing import Timing, in_turn, table
 
 UNIT = "spikes only"
@@ -91,14 +90,9 @@ def measure(network: Network, samples: int, cores: int) -> tuple[list[Timing], f
     bare, full = prepare(network), prepare(placed(network, cores))
     spikes = simulate(bare, data, threads=1).spikes[:, network.inputs[0].size :]
 
-    def untimed() -> None:
-        with mock.patch.object(engine, "step_ps", return_value=(np.zeros((1, 1), np.int64),) * 2):
-            simulate(full, data, threads=1)
-
     executors = {
         "spikes only": lambda: simulate(bare, data, threads=1),
-        "all counts": untimed,
-        "all counts and step lengths": lambda: simulate(full, data, threads=1),
+        "all counts": lambda: simulate(full, data, threads=1),
     }
     return in_turn(executors, ROUNDS, time.process_time), float(spikes.mean()) / STEPS
 
@@ -112,6 +106,7 @@ if __name__ == "__main__":
     rng = np.random.default_rng(0)
     for network, samples, cores in (
         (layer(rng, 1_000, 0.1), 100, 8),
+        (layer(rng, 1_000, 0.01), 100, 8),
         (layer(rng, 10_000, 0.05), 2, 40),
         (layer(rng, 10_000, 0.01), 4, 40),
         (chain(rng, 784, 256, 10), 200, 2),
@@ -120,5 +115,4 @@ if __name__ == "__main__":
         timings, rate = measure(network, samples, cores)
         print(f"{network.name}, {samples} samples x {STEPS} steps, {cores} cores, rate {rate:.3f}")
         print("\n".join(table(timings, UNIT)))
-        counting, both = share(timings[0], timings[1]), share(timings[0], timings[2])
-        print(f"of the run time counting takes {counting:.1%}, with the lengths of steps {both:.1%}\n")
+        print(f"of the run time counting takes {share(*timings):.1%}\n")

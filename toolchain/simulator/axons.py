@@ -22,6 +22,11 @@ MOST = (1 << 16) - 1
 SPARE = 4
 
 
+def whole_lanes(cores: int) -> int:
+    """Cores, filled up to whole rows."""
+    return -(-cores // LANES) * LANES
+
+
 class Axons(NamedTuple):
     """P populations, N neurons in the kernel's order, R rows; typed for numba.
 

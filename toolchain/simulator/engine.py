@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,9 +15,9 @@ from snnc.processors import processors
 from snnc.samples import Recording, expect, require_integers
 from snnc.simulator.axons import LANES
 from snnc.simulator.run import STEP_WORK, Run
-from snnc.simulator.state import State, empty
+from snnc.simulator.state import Scratch, State, empty, scratch
 from snnc.simulator.tables import Placement, Tables, flatten, place
-from snnc.simulator.timing import TIMES, WORK, step_ps
+from snnc.simulator.timing import EARLIEST, LATEST, LENGTHS, TOTALS
 from snnc.simulator.traces import Columns, Memory, Sink, Trace, check
 
 # Bound on what one call of the kernel reads and writes per step.
@@ -141,7 +140,6 @@ class _Job:
         network, count, steps = prepared.network, len(recording), recording.steps - warmup
         self.prepared, self.recording, self.warmup, self.stopped = prepared, recording, warmup, False
         self.interval = reset_every or NEVER
-        self.kept = threading.local()
         reads = dict(zip(network.rank, prepared.tables.reads, strict=True))
         # Where each population that is read out finds its values: in the sums of membranes, or among all spikes.
         self.outputs = [
@@ -176,9 +174,7 @@ class _Job:
         self.columns = Columns(network, prepared.tables, sinks)
         self.columns.open(count, steps)
         inputs = int(np.prod(recording.shape)) * recording.kind.itemsize
-        self.lanes = -(-prepared.placement.cores // LANES) * LANES
-        per_core = 4 * len(WORK) * self.lanes + 8 * len(TIMES) * prepared.placement.cores
-        self.step_bytes = inputs + per_core + 8 * len(STEP_WORK) + self.columns.bytes
+        self.step_bytes = inputs + 8 * (LANES + len(LENGTHS)) + self.columns.bytes
 
     def blocks(self, workers: int) -> list[slice]:
         """Consecutive samples, such that every worker has some and a block of whole samples stays in bounds."""
@@ -199,30 +195,32 @@ class _Job:
         count, tables = block.stop - block.start, self.prepared.tables
         # Recordings in one piece share a state, which stays in the cache.
         whole = next(iter(self.pieces(count)))[1] == self.recording.steps
-        state = empty(tables, 1 if whole else count)
+        state, room = empty(tables, 1 if whole else count), scratch(tables, self.prepared.placement.cores)
         sums = np.zeros((count, self.read), np.int64)
         for first, stop in self.pieces(count):
             if self.stopped:
                 return
             if first == self.warmup:
                 self.run.spikes[block], sums[:] = 0, 0
-            self._piece(block, first, stop, state, sums)
+            self._piece(block, first, stop, state, room, sums)
         counts = self.run.spikes[block]
         values = [(sums if reads else counts)[:, first : first + size] for reads, first, size in self.outputs]
         self.run.outputs[block] = np.concatenate(values, axis=1)
 
-    def _piece(self, block: slice, first: int, stop: int, state: State, sums: np.ndarray) -> None:
+    def _piece(self, block: slice, first: int, stop: int, state: State, room: Scratch, sums: np.ndarray) -> None:
         from snnc.simulator import kernels  # numba: seconds to import, and no one else needs it
 
         placement, run = self.prepared.placement, self.run
         count, steps = block.stop - block.start, stop - first
         # A copy, since the kernel is compiled for arrays that may be written to.
         spikes = np.array(self.recording.piece(block, first, stop)).reshape(count, steps, -1)
-        work, times, effects = self._counters(count, steps)
+        totals = np.zeros((count, len(TOTALS), placement.cores), np.int64)
+        lengths = np.zeros((count, steps, len(LENGTHS)), np.int64)
+        effects = np.zeros((count, steps, LANES), np.int64)
         active = np.zeros((count, len(self.prepared.network.populations)), np.int64)
         record = self.columns.record(count, steps)
-        counters = (run.spikes[block], sums, work, times, effects, active)
-        arguments = (spikes, first, self.interval, state, *self.arrays, *counters, record)
+        counters = (run.spikes[block], sums, totals, lengths, effects, active)
+        arguments = (spikes, first, self.interval, state, room, *self.arrays, *counters, record)
         kernels.run(*arguments)
         if first < self.warmup:
             return
@@ -230,32 +228,11 @@ class _Job:
         first, stop = first - self.warmup, stop - self.warmup
         self.columns.write(record, block, first)
         if self.prepared.image is not None:
-            work = work[..., : placement.cores]
-            for kind, total in enumerate((run.core_synops, run.core_active, run.core_spikes)):
-                total[block] += work[:, :, kind].sum(axis=1)
-            assert placement.durations is not None
-            hops = effects[:, :, [STEP_WORK.index("hops_x"), STEP_WORK.index("hops_y")]].sum(axis=2)
-            earliest, latest = step_ps(self.prepared.image, placement.durations, work, times, hops)
+            for k, total in enumerate((run.core_synops, run.core_active, run.core_spikes)):
+                total[block] += totals[:, k]
+            earliest, latest = lengths[..., EARLIEST], lengths[..., LATEST]
             run.time_ps[block] += earliest.sum(axis=1)
             run.latest_ps[block] += latest.sum(axis=1)
             if run.step_ns.shape[1]:
                 run.step_ns[block, first:stop], run.latest_ns[block, first:stop] = earliest / 1000, latest / 1000
-                run.step_work[block, first:stop] = effects
-
-    def _counters(self, samples: int, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Zeros for what is counted per step: `work`, `times` and `step_work` of the kernel.
-
-        Each thread keeps its own, for memory that is new to a process costs more than counting into it.
-        """
-        if getattr(self.kept, "size", None) != (samples, steps):
-            cores = self.prepared.placement.cores
-            self.kept.size = (samples, steps)
-            self.kept.arrays = (
-                np.empty((samples, steps, len(WORK), self.lanes), np.int32),
-                np.empty((samples, steps, len(TIMES), cores), np.int64),
-                np.empty((samples, steps, len(STEP_WORK)), np.int64),
-            )
-        work, times, effects = self.kept.arrays
-        for array in (work, times, effects):
-            array[...] = 0
-        return work, times, effects
+                run.step_work[block, first:stop] = effects[:, :, : len(STEP_WORK)]

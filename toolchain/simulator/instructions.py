@@ -4,11 +4,13 @@ Memory can be asked for before it is needed. The synapses of the next event lie 
 that fit no cache, and no processor can guess where. Asked for in time they arrive while the present
 event is worked on; for large networks this is worth a factor of 1.5.
 
-Many bytes can be looked at together. Few neurons spike in a step; those that do are found 64 at a time.
+Many bytes can be looked at together. Few neurons spike in a step, or begin or cease to be active; those that do are
+found 64 at a time.
 
 Many counters can be added to at once. Counting must cost little beside the work that is counted: what a spike adds to
-its counters is kept in rows of so many numbers that a processor adds them in an instruction or two; numba makes many of
-it, as it cannot know that the row and the counters do not overlap.
+its counters is kept in rows of so many numbers that a processor adds them in an instruction or two, and those of many
+spikes are added up in registers. numba makes many instructions of it, as it cannot know that the rows and the counters
+do not overlap.
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from snnc.simulator.axons import LANES
-from snnc.simulator.tables import CAUSES
 
 
 def _prefetch(typing: Any, array: Any, index: Any) -> Any:
@@ -43,17 +44,24 @@ def _prefetch(typing: Any, array: Any, index: Any) -> Any:
 prefetch = cast("Callable[[Any, Any], None]", intrinsic(_prefetch))
 
 
-def _nonzero_bytes(typing: Any, array: Any, index: Any) -> Any:
-    """Which of the 64 bytes array[index:] are not zero, as the bits of a uint64, the first the lowest."""
+def _different_bytes(typing: Any, array: Any, other: Any, index: Any) -> Any:
+    """Which of the 64 bytes array[index:] are not those of `other`, as the bits of a uint64, the first the lowest.
+
+    other: an array, or the number 0.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = ir.VectorType(ir.IntType(8), 64)
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        address = builder.bitcast(builder.gep(data, [arguments[1]]), vector.as_pointer())
-        there = builder.icmp_unsigned("!=", builder.load(address, align=1), vector([0] * 64))
-        return builder.bitcast(there, ir.IntType(64))
 
-    return types.uint64(array, index), generate
+        def load(which: int) -> Any:
+            if not isinstance(signature.args[which], types.Array):
+                return vector([0] * 64)
+            data = context.make_array(signature.args[which])(context, builder, arguments[which]).data
+            return builder.load(builder.bitcast(builder.gep(data, [arguments[2]]), vector.as_pointer()), align=1)
+
+        return builder.bitcast(builder.icmp_unsigned("!=", load(0), load(1)), ir.IntType(64))
+
+    return types.uint64(array, other, index), generate
 
 
 def _lowest_bit(typing: Any, bits: Any) -> Any:
@@ -65,37 +73,45 @@ def _lowest_bit(typing: Any, bits: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
-nonzero_bytes = cast("Callable[[Any, Any], Any]", intrinsic(_nonzero_bytes))
+different_bytes = cast("Callable[[Any, Any, Any], Any]", intrinsic(_different_bytes))
 lowest_bit = cast("Callable[[Any], Any]", intrinsic(_lowest_bit))
 
 
-def _add_row(length: int) -> Callable[[Any, Any, Any, Any], None]:
-    """counters[first : first + length] += rows[row], unchecked.
+def _add_rows(
+    typing: Any, counters: Any, first: Any, rows: Any, row: Any, stride: Any, events: Any, number: Any
+) -> Any:
+    """counters[first : first + LANES] += rows[row + stride * e] for each e of events[:number], unchecked.
 
-    counters: int32 or int64, one-dimensional. rows: uint16 or int32 (any, length). first, row: uint64.
+    counters: int32 or int64, one-dimensional. rows: uint16 (any, LANES). first, row, stride, number: uint64. The
+    counters stay in registers meanwhile.
     """
 
-    def add_row(typing: Any, counters: Any, first: Any, rows: Any, row: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            def vector(array: int, index: Any) -> tuple[Any, int]:
-                kind = signature.args[array]
-                data = context.make_array(kind)(context, builder, arguments[array]).data
-                wide = ir.VectorType(context.get_data_type(kind.dtype), length).as_pointer()
-                return builder.bitcast(builder.gep(data, [index]), wide), kind.dtype.bitwidth // 8
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def address(array: int, index: Any) -> tuple[Any, Any]:
+            kind = signature.args[array]
+            data = context.make_array(kind)(context, builder, arguments[array]).data
+            return builder.gep(data, [index]), context.get_data_type(kind.dtype)
 
-            source, size = vector(2, builder.mul(arguments[3], ir.Constant(arguments[3].type, length)))
-            target, wide = vector(0, arguments[1])
-            added = builder.load(source, align=size)
-            if wide > size:
-                extend = builder.sext if signature.args[2].dtype.signed else builder.zext
-                added = extend(added, target.type.pointee)
-            builder.store(builder.add(builder.load(target, align=wide), added), target, align=wide)
-            return context.get_dummy_value()
+        def vector(array: int, index: Any) -> tuple[Any, Any, int]:
+            place, kind = address(array, index)
+            wide = ir.VectorType(kind, LANES)
+            return builder.bitcast(place, wide.as_pointer()), wide, kind.width // 8
 
-        return types.void(counters, first, rows, row), generate
+        _, first, _, row, stride, _, number = arguments
+        target, wide, size = vector(0, first)
+        sums = cgutils.alloca_once(builder, wide)
+        builder.store(builder.load(target, align=size), sums)
+        with cgutils.for_range(builder, number) as loop:
+            place, _ = address(5, loop.index)
+            event = builder.zext(builder.load(place), row.type)
+            at = builder.add(row, builder.mul(stride, event))
+            source, _, narrow = vector(2, builder.mul(at, ir.Constant(at.type, LANES)))
+            added = builder.zext(builder.load(source, align=narrow), wide)
+            builder.store(builder.add(builder.load(sums), added), sums)
+        builder.store(builder.load(sums), target, align=size)
+        return context.get_dummy_value()
 
-    return cast("Callable[[Any, Any, Any, Any], None]", intrinsic(add_row))
+    return types.void(counters, first, rows, row, stride, events, number), generate
 
 
-add_row = _add_row(LANES)
-add_causes = _add_row(len(CAUSES))
+add_rows = cast("Callable[[Any, Any, Any, Any, Any, Any, Any], None]", intrinsic(_add_rows))

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from snnc.jit import compiled
-from snnc.simulator.counting import count_step, follow
-from snnc.simulator.fans import BLOCK, FIRST, PHASE_X, PHASE_Y, PLAIN, SHIFT_X, SHIFT_Y, START, STOP
-from snnc.simulator.instructions import lowest_bit, nonzero_bytes, prefetch
+from snnc.jit import lean
+from snnc.simulator.counting import BUSY, count_step, end_step, follow
+from snnc.simulator.fans import FIRST, PHASE_X, PHASE_Y, PLAIN, SHIFT_X, SHIFT_Y, START, STOP
+from snnc.simulator.instructions import different_bytes, lowest_bit, prefetch
 from snnc.simulator.reference import DECAY, RANGE, UNIT
-from snnc.simulator.state import Record, State
+from snnc.simulator.state import Record, Scratch, State
 from snnc.simulator.tables import (
     CHANNELS,
     COLUMNS,
@@ -52,7 +52,7 @@ LOW = (1 << DECAY) - 1
 RUN, LINE, AHEAD = 64, 16, 2
 
 
-@compiled
+@lean
 def _add_plain(a: np.ndarray, first: int, weights: np.ndarray, start: int, stop: int) -> None:
     """Add weights[start:stop] to a[first:].
 
@@ -64,7 +64,7 @@ def _add_plain(a: np.ndarray, first: int, weights: np.ndarray, start: int, stop:
         a[to + k] += weights[origin + k]
 
 
-@compiled
+@lean
 def _add_packed(a: np.ndarray, first: int, packed: np.ndarray, start: int, stop: int) -> None:
     """Add the weights in packed[start:stop] to their targets in a[first:]."""
     to = np.uint64(first)
@@ -73,7 +73,7 @@ def _add_packed(a: np.ndarray, first: int, packed: np.ndarray, start: int, stop:
         a[to + np.uint64(synapse.target)] += synapse.weight
 
 
-@compiled
+@lean
 def _add_packed_and_fetch(a: np.ndarray, first: int, packed: np.ndarray, start: int, stop: int, ahead: int) -> None:
     """As :func:`_add_packed`; for as many synapses, fetch those of `packed` from `ahead` on."""
     to = np.uint64(first)
@@ -91,7 +91,7 @@ def _add_packed_and_fetch(a: np.ndarray, first: int, packed: np.ndarray, start: 
     _add_packed(a, first, packed, start + runs * RUN, stop)
 
 
-@compiled
+@lean
 def _deliver_linear(
     a: np.ndarray,
     low: int,
@@ -120,7 +120,7 @@ def _deliver_linear(
             near[k] = 0
 
 
-@compiled
+@lean
 def _add_fans(
     a: np.ndarray,
     low: int,
@@ -144,7 +144,7 @@ def _add_fans(
             _add_packed_and_fetch(a, low, packed, start, stop, ahead)
 
 
-@compiled
+@lean
 def _deliver_graded(
     a: np.ndarray,
     low: int,
@@ -167,7 +167,7 @@ def _deliver_graded(
                 a[low + packed[k].target] += value * packed[k].weight
 
 
-@compiled
+@lean
 def _deliver_conv(
     a: np.ndarray,
     low: int,
@@ -203,7 +203,7 @@ def _deliver_conv(
                     _add_packed(a, first, packed, fans[f, START], fans[f, STOP])
 
 
-@compiled
+@lean
 def _update(
     a: np.ndarray,
     u: np.ndarray,
@@ -222,11 +222,11 @@ def _update(
     whole vectors.
     """
     t = u.dtype.type
-    active = 0
+    active = np.int32(0)
     for i in range(len(a)):
         old_u, old_v, drive = u[i], v[i], a[i]
         works = ((old_u != 0) & (keep_u[i] != 0)) | (old_v != 0) | (drive != 0) | (bias[i] != 0)
-        active += works
+        active = np.int32(active + works)
         busy[i] = works
         size = t(abs(old_u))
         kept = t(t(t(size >> DECAY) * keep_u[i]) + t(t(t(size & LOW) * keep_u[i]) >> DECAY))
@@ -244,10 +244,10 @@ def _update(
         u[i] = new_u
         v[i] = t(0) if spike else new_v
         fired[i] = spike
-    return active
+    return int(active)
 
 
-@compiled
+@lean
 def _update_rich(
     a: np.ndarray,
     u: np.ndarray,
@@ -302,7 +302,7 @@ def _update_rich(
     return active
 
 
-@compiled
+@lean
 def _collect(fired: np.ndarray, events: np.ndarray) -> int:
     """Indices of the non-zero entries of `fired`, which are bytes or int32; returns how many."""
     found = 0
@@ -310,7 +310,7 @@ def _collect(fired: np.ndarray, events: np.ndarray) -> int:
     if fired.itemsize == 1:
         start = len(fired) // 64 * 64
         for first in range(0, start, 64):
-            bits = nonzero_bytes(fired, first)
+            bits = different_bytes(fired, 0, first)
             while bits:
                 events[np.uint64(found)] = np.uint64(first) + lowest_bit(bits)
                 bits &= bits - np.uint64(1)
@@ -322,12 +322,13 @@ def _collect(fired: np.ndarray, events: np.ndarray) -> int:
     return found
 
 
-@compiled
+@lean
 def run(
     spikes: np.ndarray,
     begin: int,
     interval: int,
     state: State,
+    scratch: Scratch,
     feed: int,
     depth: int,
     first: np.ndarray,
@@ -351,8 +352,8 @@ def run(
     places: Places,
     counts: np.ndarray,
     sums: np.ndarray,
-    work: np.ndarray,
-    times: np.ndarray,
+    totals: np.ndarray,
+    lengths: np.ndarray,
     step_work: np.ndarray,
     layer_active: np.ndarray,
     record: Record,
@@ -366,23 +367,22 @@ def run(
 
     Added to, and so carried on from piece to piece: counts: int32 (samples, neurons), spikes. sums: int64 (samples,
     neurons of read-outs), of their membranes. layer_active: int64 (samples, populations), active neuron updates.
-    Of these steps alone, and to arrive as zeros: work: int32 (samples, steps, 4, cores in whole LANES), as in
-    :data:`snnc.simulator.timing.WORK`. times: int64 (samples, steps, 2, cores), as in ``TIMES`` there. step_work:
-    int64 (samples, steps, columns), see :attr:`snnc.simulator.run.Run.step_work`. record.spikes. Written: the rest of
-    record.
+    Of these steps alone, and to arrive as zeros: totals: int64 (samples, 3, cores), stored synapses visited, active
+    updates and spikes fired. lengths: int64 (samples, steps, 2), picoseconds, earliest and latest end, see
+    :mod:`snnc.simulator.timing`. step_work: int64 (samples, steps, LANES), the columns of
+    :attr:`snnc.simulator.run.Run.step_work` and zeros. record.spikes. Written: the rest of record. Without an image
+    there are no totals and lengths, and of step_work only active updates.
     """
     samples, steps, _ = spikes.shape
-    counted = len(places.causes) > 0
+    counted = len(places.send_ps) > 0
     populations = len(first) - 1
-    a = np.zeros_like(bias)
-    fired, near = np.empty(first[populations], np.uint8), np.zeros(BLOCK, np.int16)
-    # Who was busy in the step before, and how many in each core: from nobody on, wherever a piece begins.
-    busy, was = np.empty(first[populations], np.uint8), np.empty(first[populations], np.uint8)
-    working = np.empty(work.shape[3], np.int32)
+    a, near, fired, busy, was, working, work, times = scratch
+    active = work[ACTIVE]
     for n in range(samples):
         r = n % len(state.u)
         u, v, w, rests = state.u[r], state.v[r], state.w[r], state.rests[r]
         events, found, past = state.events[r], state.found[r], state.past[r]
+        # From nobody on, wherever a piece begins.
         was[:] = 0
         working[:] = 0
         for step in range(steps):
@@ -393,13 +393,13 @@ def run(
                 w[:] = 0
                 rests[:] = 0
                 found[:] = 0
-            active = work[n, step, ACTIVE]
             for p in range(populations):
                 low, high = first[p], first[p + 1]
                 if p == feed:
                     number = _collect(spikes[n, step], events[now, low : high + 1])
                     if values_at[p] >= 0:
-                        past[now, values_at[p] : values_at[p] + high - low] = spikes[n, step]
+                        for i in range(high - low):
+                            past[now, values_at[p] + i] = spikes[n, step, i]
                 else:
                     for q in range(into[p], into[p + 1]):
                         row = projections[q]
@@ -447,9 +447,10 @@ def run(
                             busy[low:high],
                         )
                     layer_active[n, p] += working_here
-                    if places.alone[p] >= 0:
+                    step_work[n, step, BUSY] += working_here
+                    if counted and places.alone[p] >= 0:
                         active[places.alone[p]] += np.int32(working_here)
-                    else:
+                    elif counted:
                         follow(busy[low:high], was[low:high], places.core_at[low:high], working)
                     number = _collect(fired[low:high], events[now, low : high + 1])
                     if reads[p] >= 0:
@@ -462,14 +463,14 @@ def run(
                         for i in range(low, high):
                             record.v[n, step, record.v_at[p] + order[i]] = v[i]
                 found[now, p] = number
-                here, shown = events[now, low : low + number], record.spikes_at[p]
-                for event in here:
-                    local = order[low + event]
-                    counts[n, low + local] += 1
-                    if shown >= 0:
-                        record.spikes[n, step, shown + local] = 1
-            active += working
+                for k in range(np.uint64(low), np.uint64(low + number)):
+                    place = np.uint64(low) + np.uint64(events[now, k])
+                    counts[n, np.uint64(low) + np.uint64(order[place])] += 1
+                if record.spikes_at[p] >= 0:
+                    for event in events[now, low : low + number]:
+                        record.spikes[n, step, record.spikes_at[p] + order[low + event]] = 1
             if counted:
-                count_step(
-                    events[now], found[now], first, feed, places, work[n, step], times[n, step], step_work[n, step]
-                )
+                for core in range(np.uint64(len(working))):
+                    active[core] += working[core]
+                count_step(events[now], found[now], first, feed, places, work, times, step_work[n, step])
+                end_step(places, work, times, step_work[n, step], totals[n], lengths[n, step])

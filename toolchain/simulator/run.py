@@ -10,7 +10,7 @@ import numpy as np
 from snnc.samples import accuracy
 from snnc.simulator.tables import CAUSES
 
-STEP_WORK = (*CAUSES, "synops", "active", "spikes")
+STEP_WORK = (*CAUSES, "active", "spikes")
 """Columns of :attr:`Run.step_work`."""
 
 

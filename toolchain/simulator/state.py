@@ -10,7 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from snnc.simulator.axons import whole_lanes
+from snnc.simulator.fans import BLOCK
 from snnc.simulator.tables import Tables
+from snnc.simulator.timing import TIMES, WORK
 
 
 class State(NamedTuple):
@@ -30,6 +33,26 @@ class State(NamedTuple):
     events: np.ndarray
     found: np.ndarray
     past: np.ndarray
+
+
+class Scratch(NamedTuple):
+    """What the kernel works in; N neurons. It makes no array of its own, so that numba need not count references.
+
+    a: (N,) of the tables' register type, inputs of the neurons, and near: int16 (BLOCK,), of those of a block; zeros
+    between steps. fired, busy: uint8 (N,), who spikes and who is active in the step; was: who was active in the one
+    before. working: int32 (cores in whole LANES), how many are active in each core. Counters of the step, zeros
+    between steps: work: int32 (4, cores in whole LANES), as in :data:`snnc.simulator.timing.WORK`; times: int64
+    (2, cores), as in ``TIMES`` there.
+    """
+
+    a: np.ndarray
+    near: np.ndarray
+    fired: np.ndarray
+    busy: np.ndarray
+    was: np.ndarray
+    working: np.ndarray
+    work: np.ndarray
+    times: np.ndarray
 
 
 class Record(NamedTuple):
@@ -59,4 +82,19 @@ def empty(tables: Tables, recordings: int) -> State:
         events=np.empty((recordings, tables.depth, neurons + 1), np.int32),
         found=np.empty((recordings, tables.depth, populations), np.int64),
         past=np.empty((recordings, tables.depth, values), np.int32),
+    )
+
+
+def scratch(tables: Tables, cores: int) -> Scratch:
+    """Room for one kernel at a time."""
+    neurons, lanes = len(tables.order), whole_lanes(cores)
+    return Scratch(
+        a=np.zeros(neurons, tables.register),
+        near=np.zeros(BLOCK, np.int16),
+        fired=np.empty(neurons, np.uint8),
+        busy=np.empty(neurons, np.uint8),
+        was=np.empty(neurons, np.uint8),
+        working=np.empty(lanes, np.int32),
+        work=np.zeros((len(WORK), lanes), np.int32),
+        times=np.zeros((len(TIMES), cores), np.int64),
     )

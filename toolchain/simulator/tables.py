@@ -23,7 +23,7 @@ from snnc.simulator.axons import Axons, axons
 from snnc.simulator.common import input_of, integer_op, integer_params
 from snnc.simulator.fans import BLOCK, NARROW, Fans, row_sums
 from snnc.simulator.reference import RANGE, UNIT
-from snnc.simulator.timing import Durations, durations
+from snnc.simulator.timing import Rules, durations, rules
 
 # Columns of Tables.projections. INDEX: where in `index` it begins. From HEIGHT on: geometry, for Conv2d only.
 PRE, LAG, CONV, INDEX, HEIGHT, WIDTH, ROWS, COLUMNS, CHANNELS, STRIDE_Y, STRIDE_X, PAD_Y, PAD_X = range(13)
@@ -43,6 +43,7 @@ CAUSES = (
     "crossings",
     "input_spikes",
     "input_messages",
+    "synops",
 )
 
 # Bounds within which 32-bit registers are exact; see Tables.
@@ -101,28 +102,28 @@ class Places(NamedTuple):
     """Where the kernel counts; P populations, N neurons in its order; typed for numba.
 
     alone: int64 (P,), the core of a population that has only one, else -1. core_at: int32 (N,), core of the neuron, -1
-    for inputs. causes: int32 (N, 11), what a spike of the neuron counts for, columns as in CAUSES; (0, 11) without an
-    image, of which only updates are counted. send_ps, arrive_ps: int64 (N,), see
-    :class:`snnc.simulator.timing.Durations`. visits: the stored synapses that it visits in each core. takes: how long
-    that takes, in the unit of the durations, where the synapses do not tell; else without rows.
+    for inputs. send_ps, arrive_ps: int64 (N,), see :class:`snnc.simulator.timing.Durations`; (0,) without an image, of
+    which nothing per core is counted. causes: what a spike of the neuron counts for, columns as in CAUSES in place of
+    cores. visits: the stored synapses that it visits in each core. takes: how long that takes, in the unit of the
+    durations, where the synapses do not tell; else without rows. rules: what is made of the sums of a step.
     """
 
     alone: np.ndarray
     core_at: np.ndarray
-    causes: np.ndarray
     send_ps: np.ndarray
     arrive_ps: np.ndarray
+    causes: Axons
     visits: Axons
     takes: Axons
+    rules: Rules
 
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """cores: how many, at least 1. places: of neurons on them. durations: of the image; None without one."""
+    """cores: how many, at least 1. places: of neurons on them."""
 
     cores: int
     places: Places
-    durations: Durations | None
 
 
 def flatten(network: Network, *, graded: bool = False) -> Tables:
@@ -188,7 +189,7 @@ def place(network: Network, tables: Tables, image: Image | None) -> Placement:
     if image is None:
         core_of = np.concatenate([np.full(p.size, 0 - (p.neuron == "input"), np.int32) for p in network.populations])
         stored = nothing
-        causes, takes = np.zeros((0, len(CAUSES)), np.int32), None
+        causes, takes = nothing, None
     else:
         core_of, stored, causes = image.mapping.core_of.astype(np.int32), image.usage.stored, _causes(image)
         takes = durations(image)
@@ -198,13 +199,16 @@ def place(network: Network, tables: Tables, image: Image | None) -> Placement:
     places = Places(
         alone=np.array([low if low == high else -1 for low, high in ends], np.int64),
         core_at=core_of[neuron],
-        causes=causes if takes is None else causes[neuron],
         send_ps=np.zeros(0, np.int64) if takes is None else takes.send[neuron],
         arrive_ps=np.zeros(0, np.int64) if takes is None else takes.arrive[neuron],
+        causes=axons(causes[neuron], first),
         visits=axons(stored[neuron], first),
         takes=axons(nothing if takes is None or takes.axon is None else takes.axon[neuron], first),
+        rules=Rules(0, np.zeros(1, np.int64), 0, 0, 0, 0, False, False)
+        if image is None or takes is None
+        else rules(image, takes.unit),
     )
-    return Placement(stored.shape[1], places, takes)
+    return Placement(stored.shape[1], places)
 
 
 def neuron_order(network: Network) -> np.ndarray:
@@ -213,7 +217,7 @@ def neuron_order(network: Network) -> np.ndarray:
     return np.concatenate([_order(p.size, _channels(network, p)) + offsets[p.name] for p in network.populations])
 
 
-def _causes(image: Image) -> np.ndarray:
+def _causes(image: Image) -> sparse.csr_array:
     """What a spike of each neuron counts for, (neurons, columns of CAUSES). Those of inputs are told apart."""
     routes, outside = image.routes, image.mapping.core_of < 0
     columns = {
@@ -228,8 +232,9 @@ def _causes(image: Image) -> np.ndarray:
         "received": np.diff(image.usage.stored.indptr),
         "input_spikes": outside,
         "input_messages": np.where(outside, routes.messages, 0),
+        "synops": image.usage.stored.sum(axis=1),
     }
-    return np.stack([np.asarray(columns[name], np.int32) for name in CAUSES], axis=1)
+    return sparse.csr_array(np.stack([np.asarray(columns[name], np.int64) for name in CAUSES], axis=1))
 
 
 def _first(network: Network) -> np.ndarray:

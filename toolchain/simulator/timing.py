@@ -15,7 +15,8 @@ and crossing_ns for each hop; each link of it is held for link_ns. Messages from
 The barrier comes last.
 
 :mod:`snnc.simulator.timing_events` follows every message by these rules. Here only sums over the step are known,
-which the kernel counts per core (``WORK``), so that time costs next to nothing:
+which the kernel counts per core (``WORK``, ``TIMES``) and makes lengths of (``end_step`` of
+:mod:`snnc.simulator.counting`), so that time costs next to nothing:
 
     earliest   no core waits for anything but its own work, no message for another one
     latest     every core waits for the last message of all, and each message for all others on its way
@@ -32,6 +33,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -49,8 +51,15 @@ in units of :class:`Durations`, unless the synapses tell it."""
 TIMES = ("send_ps", "arrive_ps")
 """The same: time of sending, and when the last message that the core sends arrives, after it began to send."""
 
+TOTALS = WORK[:3]
+"""What is added up over the steps."""
+
+LENGTHS = ("earliest", "latest")
+"""What is made of them, per step: its two ends, picoseconds."""
+
 SYNOPS, ACTIVE, SPIKES, RECEIVE = range(len(WORK))
 SEND, ARRIVE = range(len(TIMES))
+EARLIEST, LATEST = range(len(LENGTHS))
 
 
 def ps(quantity: Quantity | None) -> int:
@@ -131,30 +140,37 @@ def _axons(image: Image) -> tuple[int, sparse.csr_array | None]:
     return unit, sparse.csr_array((result, usage.stored.indices, usage.stored.indptr), shape=usage.stored.shape)
 
 
-def step_ps(
-    image: Image, takes: Durations, work: np.ndarray, times: np.ndarray, hops: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """(earliest, latest) end of steps, picoseconds, int64 (...).
+class Rules(NamedTuple):
+    """How the times of cores come together, in whole picoseconds; typed for numba.
 
-    work, times: integers (..., 4 and 2, cores), as in ``WORK`` and ``TIMES``. hops: (...), links that messages take.
+    unit: of receiving. update: int64 (cores,), of all neurons, none of them active or spiking; active, spike: more for
+    each that is. link: of a message on a link. serial, buffered: the pipeline, the messages.
     """
-    timing = image.target.timing
-    units = work[..., SYNOPS if takes.axon is None else RECEIVE, :]
-    receive, send = units.astype(np.int64) * takes.unit, times[..., SEND, :]
-    update = update_ps(timing, image.usage.neurons, work[..., ACTIVE, :], work[..., SPIKES, :])
-    first = update + (receive if (timing.pipeline, timing.messages) == ("serial", "buffered") else 0)
-    arrives = np.where(work[..., SPIKES, :] > 0, first + times[..., ARRIVE, :], 0)
-    sent = update + send
-    busy = receive + sent if timing.pipeline == "serial" else np.maximum(receive, sent)
-    earliest = np.maximum(busy, arrives).max(axis=-1)
-    # A message waits for each other message at most once on every link that this one takes.
-    last = arrives.max(axis=-1) + ps(timing.link_ns) * hops
-    latest = np.maximum(busy.max(axis=-1), last)
-    if timing.messages == "live":
-        begins = last[..., None] if timing.pipeline == "overlapped" else np.maximum(sent, last[..., None])
-        latest = np.maximum(latest, np.where(receive > 0, begins + receive, sent).max(axis=-1))
-    barrier = barrier_ps(image)
-    return earliest + barrier, latest + barrier
+
+    unit: int
+    update: np.ndarray
+    active: int
+    spike: int
+    link: int
+    barrier: int
+    serial: bool
+    buffered: bool
+
+
+def rules(image: Image, unit: int) -> Rules:
+    """The rules of an image, by the constants in use. unit: see :class:`Durations`."""
+    timing, neurons = image.target.timing, image.usage.neurons
+    one, none = np.array(1), np.array(0)
+    return Rules(
+        unit=unit,
+        update=update_ps(timing, neurons, none, none).astype(np.int64),
+        active=int(update_ps(timing, none, one, none)),
+        spike=int(update_ps(timing, none, none, one)),
+        link=ps(timing.link_ns),
+        barrier=barrier_ps(image),
+        serial=timing.pipeline == "serial",
+        buffered=timing.messages == "buffered",
+    )
 
 
 def update_ps(timing: Timing, neurons: np.ndarray, active: np.ndarray, spikes: np.ndarray) -> np.ndarray:
