@@ -58,60 +58,61 @@ def synaptic(current: Tensor, alpha: Tensor, beta: Tensor, threshold: Tensor, sl
 class _Leaky(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, current: Tensor, beta: Tensor, threshold: Tensor, slope: float) -> Tensor:
-        membrane = _states(current)
-        for step, v in enumerate(membrane):
-            if step:
-                before = membrane[step - 1]
-                torch.mul(torch.where(before > threshold, 0, before), beta, out=v).add_(current[step])
-            else:
-                v.copy_(current[step])
-        ctx.save_for_backward(membrane, beta, threshold)
+        membrane, spikes = _room(current)
+        kept = torch.zeros_like(membrane[0])
+        for x, v, o in zip(current, membrane, spikes, strict=True):
+            torch.mul(kept, beta, out=v).add_(x)
+            torch.gt(v, threshold, out=o)
+            torch.addcmul(v, v, o, value=-1, out=kept)
+        ctx.save_for_backward(membrane, spikes, beta, threshold)
         ctx.slope = slope
-        return (membrane > threshold).to(current.dtype)
+        return spikes.to(current.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        membrane, beta, threshold = ctx.saved_tensors
-        onto = grad.to(membrane.dtype) * _slopes(membrane, threshold, ctx.slope)
+        membrane, spikes, beta, threshold = ctx.saved_tensors
+        onto = _slopes(membrane, threshold, ctx.slope).mul_(grad)
+        passed = 1.0 - spikes
         for step in range(len(onto) - 2, -1, -1):
-            onto[step] += torch.where(membrane[step] > threshold, 0, onto[step + 1] * beta)
+            onto[step].addcmul_(onto[step + 1] * beta, passed[step])
         return onto.to(grad.dtype), None, None, None
 
 
 class _Synaptic(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, current: Tensor, alpha: Tensor, beta: Tensor, threshold: Tensor, slope: float) -> Tensor:
-        membrane = _states(current)
+        membrane, spikes = _room(current)
+        kept = torch.zeros_like(membrane[0])
         synapse = torch.zeros_like(current[0])  # of the type of the currents, as in snntorch
-        for step, v in enumerate(membrane):
-            synapse.mul_(alpha).add_(current[step])
-            if step:
-                before = membrane[step - 1]
-                torch.mul(torch.where(before > threshold, 0, before), beta, out=v).add_(synapse)
-            else:
-                v.copy_(synapse)
-        ctx.save_for_backward(membrane, alpha, beta, threshold)
+        for x, v, o in zip(current, membrane, spikes, strict=True):
+            synapse.mul_(alpha).add_(x)
+            torch.mul(kept, beta, out=v).add_(synapse)
+            torch.gt(v, threshold, out=o)
+            torch.addcmul(v, v, o, value=-1, out=kept)
+        ctx.save_for_backward(membrane, spikes, alpha, beta, threshold)
         ctx.slope = slope
-        return (membrane > threshold).to(current.dtype)
+        return spikes.to(current.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        membrane, alpha, beta, threshold = ctx.saved_tensors
+        membrane, spikes, alpha, beta, threshold = ctx.saved_tensors
         slopes = _slopes(membrane, threshold, ctx.slope)
-        onto = grad.to(membrane.dtype) * slopes  # v; below it becomes what arrives at i
+        onto = slopes * grad  # v; below it becomes what arrives at i
+        # d m / d v, with the way through the spike.
+        passed = torch.mul(membrane, slopes, out=slopes).add_(spikes).neg_().add_(1.0)
         onto_v = onto[-1].clone()
         for step in range(len(onto) - 2, -1, -1):
-            v, onto_m = membrane[step], onto_v * beta
-            onto_v = onto[step] + torch.where(v > threshold, 0, onto_m) - onto_m * v * slopes[step]
+            onto_v.mul_(beta).mul_(passed[step]).add_(onto[step])
             torch.mul(onto[step + 1], alpha, out=onto[step]).add_(onto_v)
         return onto.to(grad.dtype), None, None, None, None
 
 
-def _states(current: Tensor) -> Tensor:
-    """Room for the membranes of all steps."""
-    return torch.empty_like(current, dtype=torch.promote_types(current.dtype, torch.float32))
+def _room(current: Tensor) -> tuple[Tensor, Tensor]:
+    """For membranes and spikes of all steps; spikes are numbers, for torch is slow with truth values on CPUs."""
+    membrane = torch.empty_like(current, dtype=torch.promote_types(current.dtype, torch.float32))
+    return membrane, torch.empty_like(membrane)
 
 
 def _slopes(membrane: Tensor, threshold: Tensor, slope: float) -> Tensor:
