@@ -25,6 +25,7 @@ NEURONS = ("leaky", "synaptic")
 SLOPE = 15
 # Far above any model here; a damaged or hostile checkpoint must not build networks without end.
 MAX_LAYERS = 64
+MAX_WIDTH = 8
 
 
 class SpikingNetwork(nn.Module, ABC):
@@ -46,15 +47,18 @@ class SpikingNetwork(nn.Module, ABC):
     def trace(self, spikes: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Each population's name with its spikes of all steps, (steps, batch, ...), in forward order.
 
-        The last one is the outputs.
+        The last one is the outputs; of a read-out without neurons they are values, under the name "output".
         """
+
+    def obstacles(self) -> list[tuple[str, str]]:
+        """(layer, what it does) for all that no network of snnc can express, and no chip therefore be given."""
+        return []
 
 
 class Row(SpikingNetwork):
     """A feed-forward network whose layers stand in a row.
 
-    layers: in order; the last one is a population of neurons, one per class. A last layer without neurons is
-    traced under the name "output".
+    layers: in order; the last one is a population of neurons, one per class, or a read-out without neurons.
     """
 
     def __init__(self, layers: Sequence[nn.Module], shape: Sequence[int]) -> None:
@@ -167,6 +171,13 @@ def check_count(name: str, value: Any) -> int:
     if type(value) is not int or value < 1:
         raise UsageError(f"{name} must be a positive whole number, got {value!r}")
     return value
+
+
+def scaled(size: int, width: Any) -> int:
+    """`size` times the factor `width`, at least 1; UsageError if that is no number above 0 and up to MAX_WIDTH."""
+    if type(width) not in (int, float) or not 0 < width <= MAX_WIDTH:  # NaN is not
+        raise UsageError(f"width must be a factor above 0 and up to {MAX_WIDTH}, got {width!r}")
+    return max(1, round(size * width))
 
 
 def check_neuron(kind: Any, beta: Any, alpha: Any) -> None:

@@ -122,7 +122,7 @@ def evaluate(model: SpikingNetwork, samples: Samples) -> tuple[float, dict[str, 
     with torch.no_grad():
         for batch in torch.from_numpy(samples.spikes).split(EVALUATION_BATCH):
             for name, spikes in model.trace(_time_first(batch)):
-                totals[name] += float(spikes.double().mean()) * len(batch)
+                totals[name] += float((spikes != 0).double().mean()) * len(batch)  # read-outs put out values
             counts.append(spikes.sum(0))
     rates = {name: total / len(samples) for name, total in totals.items()}
     return accuracy(torch.cat(counts).numpy(), _labels(samples)), rates
