@@ -222,7 +222,7 @@ RECIPE = Recipe(
     name="spikformer",
     model="spikformer",
     args={
-        "dim": 48, "depth": 1, "heads": 4, "mlp_ratio": 4, "patch": 2,
+        "dim": 48, "depth": 1, "heads": 4, "mlp_ratio": 2, "patch": 2,
         "embedding": "patchwise", "patches": None, "beta": 0.5,
     },
     data="digits:steps=4",

@@ -253,13 +253,17 @@ def test_an_impossible_argument_is_named(args: dict[str, Any], message: str) -> 
 
 
 def test_it_learns_the_digits() -> None:
+    """The mean of two seeds: of 150 samples alone a share of 95 % has a deviation of 1.8 points."""
     recipe = models.recipe("spikformer")
     digits = data.load(recipe.data)
-    with seeded(0):
-        model = models.model("spikformer")(shape=digits.shape, classes=10, **recipe.args)
-    snapshots: list[Snapshot] = []
-    plan = Plan(recipe.epochs, recipe.batch, recipe.lr, seed=0)
-    fit(model, digits.train, digits.validation, plan, start=None, after=snapshots.append)
-    right, rates = evaluate(model, digits.validation)
-    assert right >= 0.95
-    assert min(rates.values()) > 0.01
+    shares = []
+    for seed in (0, 1):
+        with seeded(seed):
+            model = models.model("spikformer")(shape=digits.shape, classes=10, **recipe.args)
+        snapshots: list[Snapshot] = []
+        plan = Plan(recipe.epochs, recipe.batch, recipe.lr, seed)
+        fit(model, digits.train, digits.validation, plan, start=None, after=snapshots.append)
+        right, rates = evaluate(model, digits.validation)
+        shares.append(right)
+        assert min(rates.values()) > 0.01
+    assert np.mean(shares) >= 0.95
