@@ -20,8 +20,6 @@ from snnc.models.selection import EARLY, SCORES, best, check_patches, gather
 from snnc.models.spiking import MAX_LAYERS, SpikingNetwork, check_count, check_neuron, check_whole, population, run
 
 EMBEDDINGS = ("patchwise", "staged")
-# Of q k^T v: sums of tens of coincidences come to the order of the threshold. The paper has 0.125, for more of them.
-SCALE = 0.25
 # Of the patches at random in evaluation.
 SEED = 0
 
@@ -41,11 +39,11 @@ class Dense(nn.Module):
 
 
 class Attention(nn.Module):
-    """Spiking self-attention: spikes of (q k^T v) SCALE per head, then a dense layer; no softmax."""
+    """Spiking self-attention: spikes of (q k^T v) scale per head, then a dense layer; no softmax."""
 
-    def __init__(self, dim: int, heads: int, beta: float, device: str | None) -> None:
+    def __init__(self, dim: int, heads: int, scale: float, beta: float, device: str | None) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.scale = heads, scale
         self.q, self.k, self.v, self.out = (Dense(dim, dim, beta, device) for _ in range(4))
         self.neurons: Any = population("leaky", beta, 0.0)
 
@@ -56,7 +54,7 @@ class Attention(nn.Module):
             yield prefix + name, part
             parts.append(part.unflatten(-1, (self.heads, -1)).transpose(2, 3))  # steps, batch, heads, tokens, features
         q, k, v = parts
-        mixed = run(self.neurons, ((q @ k.mT) @ v * SCALE).transpose(2, 3).flatten(3))
+        mixed = run(self.neurons, ((q @ k.mT) @ v * self.scale).transpose(2, 3).flatten(3))
         yield f"{prefix}attention", mixed
         result: Tensor = self.out(mixed)
         yield f"{prefix}out", result
@@ -66,9 +64,9 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Attention, then two dense layers; the spikes of both are added to what they were made of."""
 
-    def __init__(self, dim: int, heads: int, hidden: int, beta: float, device: str | None) -> None:
+    def __init__(self, dim: int, heads: int, scale: float, hidden: int, beta: float, device: str | None) -> None:
         super().__init__()
-        self.attention = Attention(dim, heads, beta, device)
+        self.attention = Attention(dim, heads, scale, beta, device)
         self.fc1 = Dense(dim, hidden, beta, device)
         self.fc2 = Dense(hidden, dim, beta, device)
 
@@ -89,8 +87,9 @@ class Spikformer(SpikingNetwork):
     of a block, in units of dim. patch: its side. embedding: "patchwise" or "staged", see
     :mod:`snnc.models.embedding`. patches: None for all, {"keep": sorted ids}, a fixed ticket, or {"count": number,
     "score": a key of SCORES}, chosen for each sample anew. With the score "random" the choice is drawn from torch's
-    generator in training; in evaluation it follows from the place of the sample in its batch. beta: what
-    membranes keep per step. device: of the weights, as in torch. Raises UsageError for impossible arguments.
+    generator in training; in evaluation it follows from the place of the sample in its batch. scale: of
+    q k^T v, which counts coincidences of spikes. beta: what membranes keep per step. device: of the weights, as in
+    torch. Raises UsageError for impossible arguments.
 
     tokens: the number of all patches, which are counted row by row.
     """
@@ -106,6 +105,7 @@ class Spikformer(SpikingNetwork):
         patch: int = 2,
         embedding: str = "patchwise",
         patches: Mapping[str, Any] | None = None,
+        scale: float = 0.25,
         beta: float = 0.5,
         device: str | None = None,
     ) -> None:
@@ -117,6 +117,8 @@ class Spikformer(SpikingNetwork):
         check_neuron("leaky", beta, 0.0)
         if depth > MAX_LAYERS:
             raise UsageError(f"depth must be at most {MAX_LAYERS}, got {depth}")
+        if type(scale) not in (int, float) or not 0 < scale <= 1:  # NaN is not
+            raise UsageError(f"scale must be a number above 0 and up to 1, got {scale!r}")
         if dim % heads:
             raise UsageError(f"dim must be a multiple of heads; got {dim} and {heads}")
         if rows % patch or columns % patch:
@@ -132,7 +134,7 @@ class Spikformer(SpikingNetwork):
             self.embedding = Patchwise(channels, dim, patch, self.tokens, beta, device)
         else:
             self.embedding = Staged(channels, dim, patch, beta, device)
-        self.blocks = nn.ModuleList(Block(dim, heads, mlp_ratio * dim, beta, device) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(dim, heads, scale, mlp_ratio * dim, beta, device) for _ in range(depth))
         self.head = nn.Linear(dim, classes, device=device)
         # No part of the state: it follows from the arguments.
         kept = torch.tensor(self.choice.keep) if self.choice and self.choice.keep else None
@@ -223,7 +225,7 @@ RECIPE = Recipe(
     model="spikformer",
     args={
         "dim": 48, "depth": 1, "heads": 4, "mlp_ratio": 2, "patch": 2,
-        "embedding": "patchwise", "patches": None, "beta": 0.5,
+        "embedding": "patchwise", "patches": None, "scale": 0.25, "beta": 0.5,
     },
     data="digits:steps=4",
     epochs=12,
@@ -233,9 +235,9 @@ RECIPE = Recipe(
 
 
 def _like_deit(name: str, dim: int, depth: int, heads: int) -> Recipe:
-    """For images of 32x32. Dimensions are those of DeiT; the depth is what meets the size that the paper states."""
+    """For images of 32x32: DeiT's dimensions, the depth that meets the paper's size, the scale of Zhou et al."""
     args = {"dim": dim, "depth": depth, "heads": heads, "mlp_ratio": 4, "patch": 4, "embedding": "staged"}
-    args |= {"patches": None, "beta": 0.5}
+    args |= {"patches": None, "scale": 0.125, "beta": 0.5}
     return Recipe(name, "spikformer", args, data="cifar10", epochs=60, rewind=4, batch=128, lr=1e-3)
 
 

@@ -236,6 +236,7 @@ def test_early_and_fixed_choices_cost_less() -> None:
         ({"embedding": "conv"}, "embedding must be one of patchwise, staged; got 'conv'"),
         ({"embedding": "staged", "dim": 20, "heads": 2}, "dim must be a multiple of 8"),
         ({"embedding": "staged", "shape": (1, 9, 9), "patch": 3}, "patch must be 1, 2, 4, 8 or 16"),
+        ({"scale": 0}, "scale must be a number above 0 and up to 1, got 0"),
         ({"beta": 2}, "beta is what the neuron keeps"),
         ({"patches": [1]}, "patches must be null, {keep}, or {count, score}; got [1]"),
         ({"patches": {"keep": [3, 1]}}, "keep must be different patches of 0 to 15, in order; got [3, 1]"),
