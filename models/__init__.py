@@ -16,34 +16,48 @@ from snnc.models.recipe import Recipe
 if TYPE_CHECKING:
     from snnc.models.spiking import SpikingNetwork
 
-# Name -> module and class. Each of these modules also holds the model's RECIPE.
+# Name -> module and class.
 MODELS: dict[str, str] = {
     "conv": "snnc.models.conv:Conv",
     "mlp": "snnc.models.mlp:Mlp",
+    "resnet19": "snnc.models.resnet19:ResNet19",
+    "spikformer": "snnc.models.spikformer:Spikformer",
+    "srnn": "snnc.models.srnn:Srnn",
+    "vgg9": "snnc.models.vgg9:Vgg9",
+}
+# Name -> module and recipe; each model has one of its own name.
+RECIPES: dict[str, str] = {
+    "conv": "snnc.models.conv:RECIPE",
+    "mlp": "snnc.models.mlp:RECIPE",
+    "resnet19": "snnc.models.resnet19:RECIPE",
+    "spikformer": "snnc.models.spikformer:RECIPE",
+    "spikformer-small": "snnc.models.spikformer:SMALL",
+    "spikformer-tiny": "snnc.models.spikformer:TINY",
+    "srnn": "snnc.models.srnn:RECIPE",
+    "vgg9": "snnc.models.vgg9:RECIPE",
 }
 
-__all__ = ["MODELS", "Recipe", "model", "recipe"]
+__all__ = ["MODELS", "RECIPES", "Recipe", "model", "recipe"]
 
 
 def model(name: str) -> type[SpikingNetwork]:
     """The class of the model `name`; its arguments are keywords. UsageError for an unknown name."""
-    module, _, attribute = _locate(name).partition(":")
-    factory: type[SpikingNetwork] = getattr(importlib.import_module(module), attribute)
+    factory: type[SpikingNetwork] = _found(name, MODELS)
     return factory
 
 
 def recipe(name: str) -> Recipe:
-    """The recipe of the model `name`. UsageError for an unknown name."""
-    module: Any = importlib.import_module(_locate(name).partition(":")[0])
-    found: Recipe = module.RECIPE
+    """The recipe `name`. UsageError for an unknown name."""
+    found: Recipe = _found(name, RECIPES)
     return found
 
 
-def _locate(name: str) -> str:
-    if name in MODELS:
-        return MODELS[name]
-    close = difflib.get_close_matches(name, MODELS, n=1)
-    raise UsageError(
-        f"there is no model '{name}'",
-        fix=f"did you mean '{close[0]}'?" if close else f"models: {', '.join(MODELS)}",
-    )
+def _found(name: str, known: dict[str, str]) -> Any:
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        raise UsageError(
+            f"there is no model '{name}'",
+            fix=f"did you mean '{close[0]}'?" if close else f"models: {', '.join(known)}",
+        )
+    module, _, attribute = known[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)

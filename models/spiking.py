@@ -14,10 +14,10 @@ from typing import Any
 
 import snntorch as snn
 import torch
-from snntorch import surrogate
 from torch import Tensor, nn
 
 from snnc.errors import UsageError
+from snnc.models import fused
 
 NEURONS = ("leaky", "synaptic")
 # Of the fast sigmoid that stands for the spike's derivative. Flat ones (5) let networks train from any
@@ -25,6 +25,7 @@ NEURONS = ("leaky", "synaptic")
 SLOPE = 15
 # Far above any model here; a damaged or hostile checkpoint must not build networks without end.
 MAX_LAYERS = 64
+MAX_WIDTH = 8
 
 
 class SpikingNetwork(nn.Module, ABC):
@@ -46,15 +47,18 @@ class SpikingNetwork(nn.Module, ABC):
     def trace(self, spikes: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Each population's name with its spikes of all steps, (steps, batch, ...), in forward order.
 
-        The last one is the outputs.
+        The last one is the outputs; of a read-out without neurons they are values, under the name "output".
         """
+
+    def obstacles(self) -> list[tuple[str, str]]:
+        """(layer, what it does) for all that no network of snnc can express, and no chip therefore be given."""
+        return []
 
 
 class Row(SpikingNetwork):
     """A feed-forward network whose layers stand in a row.
 
-    layers: in order; the last one is a population of neurons, one per class. A last layer without neurons is
-    traced under the name "output".
+    layers: in order; the last one is a population of neurons, one per class, or a read-out without neurons.
     """
 
     def __init__(self, layers: Sequence[nn.Module], shape: Sequence[int]) -> None:
@@ -81,14 +85,42 @@ def at_once(layer: nn.Module, x: Tensor) -> Tensor:
 
 
 def run(neuron: snn.Leaky | snn.Synaptic, current: Tensor) -> Tensor:
-    """Spikes of a population from rest, for input current of the same shape (steps, batch, ...)."""
+    """Spikes of a population from rest, for input current of the same shape (steps, batch, ...).
+
+    All steps are one operation (:mod:`snnc.models.fused`) where the neurons are those of :func:`population`;
+    any others of the two classes are called step by step.
+    """
+    slope = _fusible(neuron)
+    if slope is None:
+        return step_by_step(neuron, current)
+    beta, threshold = neuron.beta.clamp(0, 1), neuron.threshold
+    if isinstance(neuron, snn.Synaptic):
+        spikes = fused.synaptic(current, neuron.alpha.clamp(0, 1), beta, threshold, slope)
+    else:
+        spikes = fused.leaky(current, beta, threshold, slope)
+    return spikes * neuron.graded_spikes_factor
+
+
+def step_by_step(neuron: snn.Leaky | snn.Synaptic, current: Tensor, back: nn.Module | None = None) -> Tensor:
+    """The same by calling the neurons once per step. back: a layer from their spikes to their current a step later."""
     state: tuple[Tensor, ...] = (torch.zeros_like(current[0]),) * (2 if isinstance(neuron, snn.Synaptic) else 1)
-    spikes = []
+    spikes: list[Tensor] = []
     for step in current:
+        if back is not None and spikes:
+            step = step + back(spikes[-1].to(current.dtype))
         spike, *state = neuron(step, *state)
         spikes.append(spike)
     # The surrogate gradients of snntorch answer in float32, whatever they are asked in.
     return torch.stack(spikes).to(current.dtype)
+
+
+def _fusible(neuron: snn.Leaky | snn.Synaptic) -> float | None:
+    """The slope of the surrogate of neurons that :mod:`snnc.models.fused` computes, or None for others."""
+    at_once = neuron.reset_delay if isinstance(neuron, snn.Leaky) else not neuron.reset_delay
+    learns = any(True for _ in neuron.parameters(recurse=False))
+    extras = neuron.init_hidden or neuron.output or neuron.inhibition or neuron.state_quant
+    plain = neuron.reset_mechanism == "zero" and at_once and not learns and not extras
+    return neuron.spike_grad.slope if plain and isinstance(neuron.spike_grad, fused.FastSigmoid) else None
 
 
 def population(kind: str, beta: float, alpha: float) -> nn.Module:
@@ -97,7 +129,7 @@ def population(kind: str, beta: float, alpha: float) -> nn.Module:
     kind: "leaky" (LIF) or "synaptic" (CUBA LIF). The synaptic one resets in the step of its spike:
     with snntorch's default of a delayed reset it would also lose the input of the next step.
     """
-    spike = surrogate.fast_sigmoid(slope=SLOPE)
+    spike = fused.FastSigmoid(SLOPE)
     if kind == "leaky":
         return snn.Leaky(beta=beta, reset_mechanism="zero", spike_grad=spike)
     return snn.Synaptic(alpha=alpha, beta=beta, reset_mechanism="zero", reset_delay=False, spike_grad=spike)
@@ -139,6 +171,13 @@ def check_count(name: str, value: Any) -> int:
     if type(value) is not int or value < 1:
         raise UsageError(f"{name} must be a positive whole number, got {value!r}")
     return value
+
+
+def scaled(size: int, width: Any) -> int:
+    """`size` times the factor `width`, at least 1; UsageError if that is no number above 0 and up to MAX_WIDTH."""
+    if type(width) not in (int, float) or not 0 < width <= MAX_WIDTH:  # NaN is not
+        raise UsageError(f"width must be a factor above 0 and up to {MAX_WIDTH}, got {width!r}")
+    return max(1, round(size * width))
 
 
 def check_neuron(kind: Any, beta: Any, alpha: Any) -> None:

@@ -22,6 +22,7 @@ from snnc.frontends.torch_file import build, fill, is_checkpoint
 from snnc.frontends.torch_layers import append
 from snnc.frontends.torch_neurons import NAMES, NEURONS, convert
 from snnc.models.spiking import Row, SpikingNetwork, population_names
+from snnc.models.wired import Wired
 from snnc.network import Network, Population, Projection
 from snnc.ops import Op, output_shape
 from snnc.tickets.archive import load_plain
@@ -87,6 +88,10 @@ def from_module(
     notes = Notes(name) if notes is None else notes
     if example is not None and shape is not None:
         raise UsageError("an example has a shape already", fix="give one of the two")
+    if isinstance(module, SpikingNetwork) and (obstacles := module.obstacles()):
+        raise _refusal(obstacles, name)
+    if isinstance(module, Wired) and example is None:
+        return _wired(module, dt, bits, name)
     row = module.layers if isinstance(module, Row) else module
     shape = module.shape if shape is None and isinstance(module, SpikingNetwork) else shape
     if example is None and isinstance(row, nn.Sequential) and _is_row(row):
@@ -120,6 +125,34 @@ def _layers(row: nn.Sequential, path: str = "layers") -> Iterator[tuple[str, nn.
             yield from _layers(layer, f"{path}.{index}")
         else:
             yield f"{path}.{index}", layer
+
+
+def _refusal(obstacles: Sequence[tuple[str, str]], name: str) -> InputError:
+    """All that a model of ours does and no network can express, in one error."""
+    listed = "; ".join(f"{where}: {what}" for where, what in obstacles)
+    return InputError(
+        f"{len(obstacles)} of its layers do what no network can express: {listed}",
+        where=name,
+        fix="compile a model without them; this one can be trained and counted",
+    )
+
+
+def _wired(module: Wired, dt: float, bits: int | None, name: str) -> Network:
+    """Populations and links become populations and projections; one to itself is a step late in both."""
+    populations = {"input": Population("input", module.shape, "input")}
+    shapes = {"input": module.shape}
+    projections = []
+    for pre, post, chain in module.chains():
+        ops: tuple[Op, ...] = ()
+        for index, layer in enumerate(chain):
+            where = f"links.{pre}-{post}.{index} ({type(layer).__name__})"
+            ops = append(ops, output_shape(ops, shapes[pre]), layer, where)
+        shapes.setdefault(post, output_shape(ops, shapes[pre]))
+        projections.append(Projection(f"{pre}-{post}", pre, post, ops, bits=bits))
+    for post, layer in module.populations.items():
+        neuron = convert(layer, shapes[post], dt, f"populations.{post}").neuron
+        populations[post] = Population(post, shapes[post], neuron.neuron, neuron.params, neuron.semantics)
+    return Network(tuple(populations.values()), tuple(projections), (post,), dt, name)
 
 
 def _in_a_row(

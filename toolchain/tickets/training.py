@@ -226,7 +226,7 @@ def evaluate(
 ) -> tuple[float, dict[str, float]]:
     """Accuracy on labelled samples, and each population's mean rate in spikes per neuron and step.
 
-    steps: of each sample only the first so many.
+    Of a read-out without spikes the rate is the share of values that are not zero. steps: of each sample only the first so many.
     """
     compute = compute or Compute(device="cpu")
     model.to(compute.place).eval()
@@ -235,7 +235,7 @@ def evaluate(
     for batch in torch.from_numpy(samples.spikes).split(EVALUATION_BATCH):
         with compute.cast():
             for name, spikes in model.trace(_time_first(batch[:, :steps].to(compute.place))):
-                totals[name] = totals.get(name, 0.0) + float(spikes.mean(dtype=torch.float64)) * len(batch)
+                totals[name] = totals.get(name, 0.0) + float((spikes != 0).double().mean()) * len(batch)
         counts.append(spikes.sum(0).cpu())
     rates = {name: total / len(samples) for name, total in totals.items()}
     return accuracy(torch.cat(counts).numpy(), _labels(samples)), rates
