@@ -47,6 +47,7 @@ PLACES = {
     "torch": {"snnc.frontends", "snnc.tickets", "snnc.models"},
     "snntorch": {"snnc.frontends", "snnc.tickets", "snnc.models"},
     "tonic": {"snnc.models.data"},
+    "PIL": {"snnc.models.data.cifar10"},
     "lava": {"snnc.targets.lava.worker"},
     "numba": {"snnc.jit", "snnc.simulator.instructions"},
     "mtkahypar": {"snnc.mapping.hypergraph"},
@@ -137,7 +138,7 @@ def test_no_chip_is_named_in_the_toolchain() -> None:
 @pytest.mark.parametrize("statement", ["import snnc", "import snnc.cli", "import snnc.target, snnc.image"])
 def test_a_light_start(statement: str) -> None:
     """Neither the API nor the command line imports torch, numba or scikit-learn before they are needed."""
-    heavy = ("torch", "snntorch", "numba", "sklearn", "tonic")
+    heavy = ("torch", "snntorch", "numba", "sklearn", "tonic", "PIL")
     code = f"{statement}; import sys; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

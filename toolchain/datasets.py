@@ -12,7 +12,7 @@ from snnc.errors import InputError, UsageError
 from snnc.network import Network
 from snnc.ops import Shape
 from snnc.recordings import LARGE_BYTES, Frames, Rates, cut, whole
-from snnc.samples import Recording, Samples, check_npz, load_arrays, load_npy, map_npy
+from snnc.samples import Recording, Samples, check_npz, held, load_arrays, load_npy, map_npy
 
 SPLITS = ("train", "validation", "test", "all")
 NIR_DATA = (".nir", ".h5", ".hdf5")
@@ -150,4 +150,6 @@ def _data_set(spec: str, split: str) -> Samples:
         return chosen
     parts = (loaded.train, loaded.validation, loaded.test)
     labels = np.concatenate([p.labels for p in parts if p.labels is not None])
+    if all(p.still for p in parts):
+        return Samples(held(np.concatenate([p.spikes[:, 0] for p in parts]), parts[0].steps), labels, loaded.train.name)
     return Samples(np.concatenate([p.spikes for p in parts]), labels, loaded.train.name)

@@ -142,7 +142,7 @@ class Frames:
         """frames: a memory map; InputError where it holds no numbers."""
         if frames.ndim < 3 or 0 in frames.shape:
             raise InputError(f"spikes must be (samples, steps, *shape) and not empty, got {frames.shape}", where=name)
-        kinds = (np.dtype(np.uint8), np.dtype(np.int32), np.dtype(np.float64))
+        kinds = tuple(map(np.dtype, (np.uint8, np.int32, np.float32, np.float64)))
         found = 0
         at_once = max(1, _LOOK // math.prod(frames.shape[2:]))
         for sample in frames:

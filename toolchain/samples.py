@@ -44,7 +44,7 @@ class Recording(Protocol):
 
     @property
     def kind(self) -> np.dtype:
-        """Type of the pieces: uint8 for zeros and ones, int32 for whole numbers, float64 for other values."""
+        """Type of the pieces: uint8 for zeros and ones, int32 for whole numbers, float32 or float64 for others."""
 
     def piece(self, samples: slice, first: int, stop: int) -> np.ndarray:
         """Steps `first` to `stop` of some samples, (samples, stop - first, *shape).
@@ -61,11 +61,11 @@ class Recording(Protocol):
 
 def require_integers(recording: Recording) -> None:
     """Raise InputError unless all values are whole numbers."""
-    if recording.kind == np.float64:
+    if recording.kind.kind == "f":
         raise InputError(
             "an integer network takes spikes or whole numbers, the data holds others",
             where=recording.name,
-            fix="threshold or round the data first",
+            fix="threshold or round the data first; of a data set, take encoding=rate",
         )
 
 
@@ -84,8 +84,8 @@ class Samples:
     """A batch of recordings of equal length.
 
     spikes: (samples, steps, *shape of the input population): uint8 for zeros and ones, int32 for whole numbers
-    (graded spikes), float64 for other values. labels: int64 (samples,), or None. name: shown to the user.
-    Raises InputError for anything else.
+    (graded spikes), float32 or float64 for other values. Where all steps are one array in memory (:func:`held`), they
+    stay so. labels: int64 (samples,), or None. name: shown to the user. Raises InputError for anything else.
     """
 
     spikes: np.ndarray
@@ -97,7 +97,11 @@ class Samples:
             raise InputError(
                 f"spikes must be (samples, steps, *shape) and not empty, got {self.spikes.shape}", where=self.name
             )
-        object.__setattr__(self, "spikes", tightest(self.spikes, self.name))
+        if self.still:
+            spikes = held(tightest(self.spikes[:, 0], self.name), self.steps)
+        else:
+            spikes = tightest(self.spikes, self.name)
+        object.__setattr__(self, "spikes", spikes)
         if self.labels is not None:
             labels = np.asarray(self.labels)
             if labels.shape != (len(self.spikes),) or labels.dtype.kind not in "ui":
@@ -120,6 +124,11 @@ class Samples:
     @property
     def kind(self) -> np.dtype:
         return self.spikes.dtype
+
+    @property
+    def still(self) -> bool:
+        """Whether all steps are one array in memory."""
+        return self.steps > 1 and self.spikes.strides[1] == 0
 
     def piece(self, samples: slice, first: int, stop: int) -> np.ndarray:
         return self.spikes[samples, first:stop]
@@ -147,16 +156,25 @@ class Samples:
         expect(self, shape)
 
 
+def held(values: np.ndarray, steps: int) -> np.ndarray:
+    """The same values (samples, *rest) in each of so many steps, (samples, steps, *rest), which memory holds once."""
+    strides = (values.strides[0], 0, *values.strides[1:])
+    return np.lib.stride_tricks.as_strided(values, (len(values), steps, *values.shape[1:]), strides)
+
+
 def tightest(values: np.ndarray, name: str) -> np.ndarray:
-    """The values in the smallest of the three types that holds them; InputError where they are no numbers."""
+    """The values in the smallest type that holds them: uint8, int32, or a float type, which stays what it is from 32
+    bits on. InputError where they are no numbers.
+    """
     if values.dtype.kind not in "buif" or not np.all(np.isfinite(values)):
         raise InputError("spikes must be finite numbers", where=name)
     if values.dtype != np.uint8 or values.max() > 1:
         kind: type = np.uint8
         if values.min() < 0 or values.max() > 1 or np.any(values != np.rint(values)):
             whole = np.array_equal(values, np.rint(values)) and np.abs(values).max() < 1 << 31
-            kind = np.int32 if whole else np.float64
-        values = values.astype(kind)
+            short = values.dtype.kind == "f" and values.dtype.itemsize <= 4
+            kind = np.int32 if whole else np.float32 if short else np.float64
+        values = values.astype(kind, copy=False)
     return np.ascontiguousarray(values)
 
 

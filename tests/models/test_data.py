@@ -28,6 +28,14 @@ from snnc.models.data import latency, load, rate
         ("digits:steps", "not name[=FOLDER][:key=value,...]", "for instance digits:steps=8,encoding=rate,seed=0"),
         ("digits:steps=4,", "not name[=FOLDER][:key=value,...]", "for instance digits:steps=8"),
         ("digits=folder", "cannot be read from the folder 'folder'", "digits:steps=8"),
+        ("idx", "'idx' is read from a folder", "idx=FOLDER:steps=4"),
+        ("cifar10:steps=2", "'cifar10' is read from a folder", "cifar10=FOLDER:steps=4"),
+        ("cifar=folder", "no data set 'cifar'", "did you mean 'cifar10'?"),
+        ("idx=folder:sample=3", "no option 'sample'", "did you mean 'samples'?"),
+        ("idx=folder:augment=crop", "augment must be one of none, shift, crop-flip", "did you mean 'crop-flip'?"),
+        ("idx=folder:encoding=latncy", "encoding must be one of", "did you mean 'latency'?"),
+        ("idx=folder:validation=0", "validation must be a whole number from 1 to 50; got '0'", ""),
+        ("idx=folder:validation=51", "validation must be a whole number from 1 to 50; got '51'", ""),
         ("nmnist=", "cannot be read from the folder ''", "nmnist=FOLDER:steps="),
         ("digits:steps=0", "steps must be a whole number of at least 1; got '0'", ""),
         ("digits:steps=-3", "steps must be a whole number of at least 1; got '-3'", ""),
@@ -35,7 +43,7 @@ from snnc.models.data import latency, load, rate
         ("digits:steps=", "steps must be a whole number of at least 1; got ''", ""),
         ("digits:steps=99999999999", "steps must be a whole number of at least 1", ""),
         ("digits:seed=x", "seed must be a whole number of at least 0; got 'x'", ""),
-        ("digits:encoding=phase", "encoding must be one of rate, latency; got 'phase'", ""),
+        ("digits:encoding=phase", "encoding must be one of rate, latency, direct; got 'phase'", ""),
     ],
 )
 def test_a_wrong_specification_is_refused_with_its_cure(spec: str, message: str, fix: str) -> None:

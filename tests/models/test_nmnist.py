@@ -86,7 +86,7 @@ def test_recordings_are_deterministic_and_the_specification_complete(
 ) -> None:
     monkeypatch.chdir(folder.parent)
     data = load(f"nmnist={folder.name}:samples=24,steps=2,seed=1")
-    assert data.spec == f"nmnist={folder.resolve()}:steps=2,window=0,samples=24,seed=1"
+    assert data.spec == f"nmnist={folder.resolve()}:steps=2,window=0,samples=24,augment=none,seed=1"
     assert [len(part) for part in parts(data)] == [16, 2, 6]
     monkeypatch.chdir(folder)
     assert same(load(data.spec), data)
@@ -183,11 +183,11 @@ def fake(tonic: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> type[Fake
 def test_without_a_folder_tonic_downloads_to_the_cache(
     fake: type[FakeNmnist], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SNNC_CACHE_DIR", str(tmp_path))
     data = load("nmnist:steps=2")
-    cache = str(tmp_path / ".cache" / "snnc")
+    cache = str(tmp_path)
     assert fake.calls == [(cache, True), (cache, False)]
-    assert data.spec == "nmnist:steps=2,window=0,samples=0,seed=0"
+    assert data.spec == "nmnist:steps=2,window=0,samples=0,augment=none,seed=0"
     # The official split stays what it is; validation comes out of the training set.
     assert [len(part) for part in parts(data)] == [25, 5, 30]
     assert set(labels_of(data.test)) == set(range(5, 10))
@@ -210,12 +210,12 @@ def test_a_folder_of_tonic_is_read_by_tonic(fake: type[FakeNmnist], tmp_path: Pa
 def test_a_failed_download_is_the_inputs_fault(
     fake: type[FakeNmnist], failure: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SNNC_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(fake, "failure", failure)
     with pytest.raises(InputError) as caught:
         load("nmnist")
     assert f"could not download it: {failure}" in caught.value.message
-    assert caught.value.where == str(tmp_path / ".cache" / "snnc")
+    assert caught.value.where == str(tmp_path)
     assert "nmnist=FOLDER" in caught.value.fix
 
 

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from snnc.console import Console
 from snnc.errors import UsageError
+from snnc.models.specification import names
 
 console = Console()
 
@@ -23,6 +24,7 @@ Approximate = Annotated[
     bool, Parameter(help="Replace what neurons do and the chip cannot by what comes nearest, and report the drift.")
 ]
 OUT = ["--output", "-o"]
+DATA_SETS = names()
 
 
 @Parameter(name="*")
@@ -30,11 +32,11 @@ OUT = ["--output", "-o"]
 class Training:
     """Options of training.
 
-    data: data set: digits, or nmnist=DIR for a folder of recordings; the recipe's own, if not given.
+    data: data set (:mod:`snnc.models.data`); the recipe's own, if not given.
     epochs: of each training, instead of the recipe's.
     """
 
-    data: Annotated[str | None, Parameter(help="Data set: digits, or nmnist=DIR for a folder of recordings.")] = None
+    data: Annotated[str | None, Parameter(help=f"Data set: {DATA_SETS}.")] = None
     epochs: Annotated[int | None, Parameter(help="Of each training, instead of the recipe's.")] = None
     seed: Seed = 0
     resume: Annotated[bool, Parameter(help="Go on where an interrupted run of the same command stopped.")] = False
@@ -81,7 +83,7 @@ class Selection:
     data: Annotated[
         str | None,
         Parameter(
-            help="digits, nmnist=DIR, or a file: .npz, .npy; .h5 of NIRData; .bin, .aedat, .dat of an event camera. "
+            help=f"{DATA_SETS}, or a file: .npz, .npy; .h5 of NIRData; .bin, .aedat, .dat of an event camera. "
             "What the network was trained on, if not given."
         ),
     ] = None

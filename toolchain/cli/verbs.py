@@ -12,6 +12,7 @@ from snnc.cli.options import (
     AS_THE_FILE_SAYS,
     AS_THE_RECIPE_SAYS,
     AS_USUAL,
+    DATA_SETS,
     ITS_OWN_DATA,
     OUT,
     WHOLE,
@@ -142,7 +143,7 @@ def compile_(
     output: Annotated[Path | None, Parameter(name=OUT, help="Folder; MODEL.TARGET here, if not given.")] = None,
     data: Annotated[
         str | None,
-        Parameter(help="Calibration: digits, nmnist=DIR, an .npz, or none; the training data, if not given."),
+        Parameter(help=f"Calibration: {DATA_SETS}, an .npz, or none; the training data, if not given."),
     ] = None,
     parent: Annotated[
         Path | None, Parameter(help="Dense network to compare with; a ticket's checkpoint brings its own.")

@@ -121,7 +121,7 @@ def searched(
     """The integer network of a lowered one by the best scales known, and what happened to each layer."""
     calibration = None
     # Values that are no whole numbers feed no integer network; the profile says so.
-    if samples is not None and samples.spikes.dtype != np.float64:
+    if samples is not None and samples.kind.kind != "f":
         calibration = Calibration.of(network, samples)
     best, plain = [], []
     for population in network.layers:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from snnc.errors import InputError, UsageError
+from snnc.models.data.augment import Augmentation
 from snnc.models.spiking import SpikingNetwork
 from snnc.samples import Samples, accuracy
 from snnc.tickets.masks import plain_state
@@ -31,7 +32,6 @@ DEVICES = ("auto", "cpu", "cuda")
 
 # (model, what it returned after the epoch before) -> (plain values to remember, whether to stop).
 Watch = Callable[[SpikingNetwork, Any], tuple[Any, bool]]
-Augment = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -148,13 +148,13 @@ def fit(
     start: Snapshot | None,
     after: Callable[[Snapshot], None],
     compute: Compute | None = None,
-    augment: Augment | None = None,
+    augment: Augmentation | None = None,
     watch: Watch | None = None,
 ) -> None:
     """Train what of `model` requires a gradient, in place, on labelled samples; it stays where it was computed.
 
     start: a snapshot of the same training, from which to go on. after: called with a snapshot after each epoch.
-    augment: applied to each batch (batch, steps, *shape), drawing from torch's stream. watch: see :data:`Watch`.
+    augment: applied to each batch (batch, steps, *shape). watch: see :data:`Watch`.
     Raises InputError where the loss is no number any more.
     """
     compute = compute or Compute(device="cpu")
@@ -176,13 +176,14 @@ def fit(
             break
         model.train()
         losses = []
+        drawn = torch.Generator().manual_seed(derive(plan.seed, epoch, 1))
         with seeded(derive(plan.seed, epoch)):
             for update, chosen in enumerate(torch.randperm(len(train)).split(plan.batch)):
                 progress = (epoch + update / updates) / plan.epochs
                 for group in optimizer.param_groups:
                     group["lr"] = plan.lr * (1 + math.cos(math.pi * progress)) / 2
                 batch = spikes[chosen, : plan.steps].to(compute.place)
-                batch = augment(batch) if augment else batch
+                batch = augment(batch, drawn) if augment else batch
                 loss = _loss(model, forward, batch, labels[chosen].to(compute.place), plan.penalty, compute)
                 optimizer.zero_grad()
                 loss.backward()
