@@ -48,6 +48,7 @@ def open_file(path: Path, reading: Reading, *, parent: bool, notes: Notes) -> tu
             "seed": checkpoint.seed,
             "accuracy": checkpoint.accuracy,
             "parent": checkpoint.parent is not None,
+            "grouped": bool(checkpoint.groups),
         }
         return network(checkpoint, parent=parent), about
     if parent:
