@@ -443,7 +443,7 @@ def test_a_levelling_that_fails_is_told(caplog: pytest.LogCaptureFixture) -> Non
 
 def test_convolutions_are_refused(loihi: Target) -> None:
     conv = models.model("conv")(shape=[1, 8, 8], classes=10)
-    with pytest.raises(UsageError, match="only fully connected layers can be balanced on cores, and layer 0 is Conv2d"):
+    with pytest.raises(UsageError, match="and layer 0 is Conv2d"):
         grouping.compiler(loihi, dt=1e-3)(conv, None)
 
 
@@ -453,8 +453,9 @@ def test_a_network_that_its_cores_cannot_hold_is_refused(
     one = {name: np.zeros_like(group) for name, group in trained.groups.items()}
     path = saved(tmp_path / "one.pt", plain_state(trained.module), trained.masks, one, digits)
     with pytest.raises(DoesNotFit) as caught:
-        workflow.compile_file(path, chip(neurons=100), tmp_path / "out", data="none", patience=0)
+        workflow.compile_file(path, chip(neurons=100), tmp_path / "out", data="none", patience=20)
     assert any("core 0" in violation.where for violation in caught.value.violations)
+    assert caught.value.cures[0].options == {"map": "auto"}
 
 
 # --- what a user asks for ------------------------------------------------------------------------
@@ -542,6 +543,15 @@ def test_a_wrong_group_is_named(tmp_path: Path, case: str) -> None:
 )
 def test_wrong_groups_are_refused(tmp_path: Path, value: object, message: str) -> None:
     refused_as(tmp_path, value, message)
+
+
+def test_groups_of_convolutions_are_refused(tmp_path: Path) -> None:
+    args = {"shape": [1, 8, 8], "classes": 3, "channels": [2]}
+    state = plain_state(models.model("conv")(**args))
+    groups = {"layers.0.weight": np.zeros(2, np.int32), "layers.5.weight": np.zeros(3, np.int32)}
+    replace(dense(), model="conv", args=args, state_dict=state, groups=groups).save(tmp_path / "a.pt")
+    with pytest.raises(InputError, match="the field 'groups' is wrong: only rows of fully connected layers"):
+        checkpoint.read(tmp_path / "a.pt")
 
 
 def refused_as(folder: Path, value: object, message: str) -> None:

@@ -48,8 +48,9 @@ def open_file(path: Path, reading: Reading, *, parent: bool, notes: Notes) -> tu
             "seed": checkpoint.seed,
             "accuracy": checkpoint.accuracy,
             "parent": checkpoint.parent is not None,
-            "grouped": bool(checkpoint.groups),
         }
+        if checkpoint.groups:
+            about["grouped"] = True
         return network(checkpoint, parent=parent), about
     if parent:
         raise InputError("a state dict holds one network, no dense parent", where=str(path))

@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from snnc import models
 from snnc.errors import InputError, UsageError
@@ -40,6 +40,7 @@ from snnc.files import atomic
 from snnc.models.spiking import SpikingNetwork
 from snnc.tickets import archive
 from snnc.tickets.balance import Groups
+from snnc.tickets.cores import layers_of
 from snnc.tickets.masks import Masks, prunable
 
 FORMAT = "snnc-checkpoint"
@@ -295,18 +296,20 @@ def _check_masks(checkpoint: Checkpoint, module: SpikingNetwork) -> None:
 
 
 def _groups(plain: Mapping[str, Any], module: SpikingNetwork) -> Groups:
-    layers = prunable(module)
-    if plain and set(plain) != set(layers):
-        raise InputError(f"there are cores for {', '.join(map(str, plain))}, but weights {', '.join(layers)}")
-    rows = sum(len(layer.weight) for layer in layers.values())
+    if not plain:
+        return {}
+    try:
+        names = list(layers_of(module).values())
+    except UsageError as error:
+        raise InputError(f"the field 'groups' is wrong: {error.message}") from None
+    if set(plain) != set(names):
+        raise InputError(f"there are cores for {', '.join(map(str, plain))}, but weights {', '.join(names)}")
+    sizes = {name: len(module.state_dict()[name]) for name in names}
+    # No more cores than rows: what a file says must not decide how much memory is taken.
+    most = sum(sizes.values())
     for name, group in plain.items():
-        if not isinstance(layers[name], nn.Linear):
-            raise InputError(f"the cores of '{name}' are of a convolution, which lies in cores by places, too")
-        if not is_stored(group) or group.dtype != torch.int32 or tuple(group.shape) != (len(layers[name].weight),):
-            raise InputError(f"the cores of '{name}' are not an int32 for each of its {len(layers[name].weight)} rows")
-        # No more cores than rows: what a file says must not decide how much memory is taken.
-        if bool((group < 0).any()) or bool((group >= rows).any()):
-            raise InputError(
-                f"the cores of '{name}' are not numbers from 0 to {rows - 1}, that of the last of all rows"
-            )
+        if not is_stored(group) or group.dtype != torch.int32 or tuple(group.shape) != (sizes[name],):
+            raise InputError(f"the cores of '{name}' are not an int32 for each of its {sizes[name]} rows")
+        if bool((group < 0).any()) or bool((group >= most).any()):
+            raise InputError(f"the cores of '{name}' are not numbers from 0 to {most - 1}")
     return {name: group.numpy() for name, group in plain.items()}

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from snnc.errors import UsageError
-from snnc.models.spiking import SpikingNetwork, population_names
+from snnc.models.spiking import Row, SpikingNetwork, population_names
 from snnc.tickets.balance import Groups, balance, counts, mean_utilisation
 from snnc.tickets.masks import Masks, plain_state, weights
 
@@ -170,18 +170,24 @@ def layers_of(model: SpikingNetwork) -> dict[str, str]:
     UsageError for other networks: a chip splits a convolution by places, too, while its weights are the same at all of
     them, so that a core cannot have more of them than another; and behind a pooling a weight is several synapses.
     """
-    names, found, weight = population_names(list(model.layers)), {}, ""
-    for index, layer in enumerate(model.layers):
+    layers = list(model.layers) if isinstance(model, Row) else []
+    names, found, weight = population_names(layers), {}, ""
+    for index, layer in enumerate(layers):
         if isinstance(layer, nn.Linear) and not weight:
             weight = f"layers.{index}.weight"
         elif index in names and weight:
             found[names[index]], weight = weight, ""
         elif not isinstance(layer, (nn.Flatten, nn.Dropout, nn.BatchNorm1d)):
-            raise UsageError(
-                f"only fully connected layers can be balanced on cores, and layer {index} is {type(layer).__name__}",
-                fix="balance a ticket of mlp",
-            )
+            raise _refusal(f"layer {index} is {type(layer).__name__}")
+    if weight:
+        raise _refusal(f"'{weight}' has no neurons behind it")
+    if not found:
+        raise _refusal(f"{type(model).__name__} is none")
     return found
+
+
+def _refusal(why: str) -> UsageError:
+    return UsageError(f"only rows of fully connected layers can be balanced on cores, and {why}", fix="balance mlp")
 
 
 def _pruned(model: SpikingNetwork, masks: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
@@ -194,12 +200,14 @@ def _pruned(model: SpikingNetwork, masks: Mapping[str, np.ndarray]) -> dict[str,
 
 
 def _with(model: SpikingNetwork, state: Mapping[str, Tensor]) -> SpikingNetwork:
-    """A copy of the network, without attached masks, that has this state."""
+    """A copy of a row of layers, without attached masks, that has this state."""
+    layers_of(model)
+    assert isinstance(model, Row)
     layers = [
         # Attached masks live in the layer's class, which a copy would share with it.
         nn.Linear(m.in_features, m.out_features, m.bias is not None) if isinstance(m, nn.Linear) else copy.deepcopy(m)
         for m in model.layers
     ]
-    copied = SpikingNetwork(layers, model.shape)
+    copied = Row(layers, model.shape)
     copied.load_state_dict(dict(state))
     return copied.eval()
