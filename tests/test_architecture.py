@@ -34,7 +34,7 @@ RANKS = [
     {"snnc.passes", "snnc.dump"},
     {"snnc.crossbars"},
     {"snnc.pipeline", "snnc.report", "snnc.datasets", "snnc.verification"},
-    {"snnc.cures"},
+    {"snnc.cures", "snnc.grouping"},
     {"snnc"},
     {"snnc.workflow"},
     {"snnc.runs"},

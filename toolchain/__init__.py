@@ -12,7 +12,7 @@ The verbs of the command line as functions; everything heavy is imported on firs
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -20,6 +20,7 @@ from snnc.errors import UsageError
 from snnc.version import VERSION
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
     from torch.nn import Module
 
@@ -76,16 +77,17 @@ def compile(
     *,
     data: Samples | None = None,
     tune: Tune | None = None,
+    groups: Mapping[str, np.ndarray] | None = None,
     dump: str | Path | None = None,
     **options: Any,
 ) -> Any:
     """Compile a network for a chip: an Image (:mod:`snnc.image`), of a chip with a clock :mod:`snnc.crossbars.image`'s.
 
     target: a name of :func:`chips`, a ``.toml`` file or a chip (:data:`snnc.families.Chip`). data: calibration samples
-    for spike rates and the accuracy check. tune: trains the integers on (:func:`snnc.tickets.tuner`). dump: a folder
-    for the state after each pass. options: by the names of :class:`snnc.compilation.Options`, such as bits, seed,
-    max_drop, approximate, map, optimize, cores, chips, balance. Raises DoesNotFit, VerificationError, InputError,
-    UsageError.
+    for spike rates and the accuracy check. tune: trains the integers on (:func:`snnc.tickets.tuner`). groups: the core
+    of each neuron (:func:`snnc.tickets.groups`). dump: a folder for the state after each pass. options: by the names of
+    :class:`snnc.compilation.Options`, such as bits, seed, max_drop, approximate, map, optimize, cores, chips, balance.
+    Raises DoesNotFit, VerificationError, InputError, UsageError.
     """
     from snnc import families, pipeline
     from snnc.compilation import Options
@@ -95,11 +97,12 @@ def compile(
     if not isinstance(chip, Target):
         from snnc.crossbars.compiler import compile
 
-        if tune is not None or dump is not None:
-            raise UsageError(f"tune and dump are for chips of a mesh, and {chip.name} is none")
+        if tune is not None or groups is not None or dump is not None:
+            raise UsageError(f"tune, groups and dump are for chips of a mesh, and {chip.name} is none")
         return compile(network, chip, samples=data, options=Options(**options))
     folder = None if dump is None else Path(dump)
-    return pipeline.compile(network, chip, samples=data, options=Options(**options), tune=tune, dump=folder).image
+    how = Options(**options)
+    return pipeline.compile(network, chip, samples=data, options=how, tune=tune, groups=groups, dump=folder).image
 
 
 def open_image(path: str | Path) -> Any:

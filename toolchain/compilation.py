@@ -65,6 +65,12 @@ class Options:
             if value is not None and value < 1:
                 raise UsageError(f"{value} {name} are none", fix=f"choose --{name} 1 or more")
 
+    @property
+    def maps(self) -> bool:
+        """Whether anything is asked of the mapping that a search has to find."""
+        usual = Options()
+        return any(getattr(self, name) != getattr(usual, name) for name in ("map", "optimize", "cores", "balance"))
+
 
 @dataclass(frozen=True, eq=False)
 class Compilation:
@@ -74,8 +80,9 @@ class Compilation:
     quantised, None before.
     kept: of layers of `network` that lost neurons, where those that are left were in the layer as it was read, flat
     and ascending; lowered_kept: the same of `lowered`.
-    samples: calibration data, or None. tune: trains the integers, None where nobody asked for it. run: the quantised
-    network on the samples (on random spikes without), None before profile. core_of, site_of: as in
+    samples: calibration data, or None. tune: trains the integers, None where nobody asked for it. groups: the core of
+    each neuron of a layer of `source`, int32 (size,), that the network was made for; None: a search finds them. run:
+    the quantised network on the samples (on random spikes without), None before profile. core_of, site_of: as in
     :class:`snnc.image.Mapping`, None before partition and place; usage: of the cores under `core_of`.
     """
 
@@ -85,6 +92,7 @@ class Compilation:
     options: Options = Options()
     samples: Samples | None = None
     tune: Tune | None = None
+    groups: Mapping[str, np.ndarray] | None = None
     lowered: Network | None = None
     kept: Mapping[str, np.ndarray] = field(default_factory=dict)
     lowered_kept: Mapping[str, np.ndarray] = field(default_factory=dict)

@@ -161,7 +161,7 @@ class _Search:
 
     def _by_mapping(self) -> Iterator[Cure]:
         for name, value, usual in (
-            ("map", "auto", self.options.map),
+            ("map", "auto", self.options.map if self.state.groups is None else None),
             ("optimize", "cores", self.options.optimize),
             ("cores", None, self.options.cores),
             ("balance", False, self.options.balance),
@@ -263,7 +263,11 @@ class _Search:
         def compiled() -> Compilation:
             source, chip, how = applied(cure, self.state.source, self.state.target, self.options)
             state = self.state
-            return pipeline.compile_until(LAST, source, chip, samples=state.samples, options=how, tune=state.tune)[0]
+            # A ticket keeps its cores until something is asked of the mapping.
+            groups = None if {"map", "optimize", "cores", "balance"} & set(options or {}) else state.groups
+            return pipeline.compile_until(
+                LAST, source, chip, samples=state.samples, options=how, tune=state.tune, groups=groups
+            )[0]
 
         return self._timed(kind, compiled, ", ".join([*(options or ()), target or "", "pruning" if share else ""]))
 

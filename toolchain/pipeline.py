@@ -6,13 +6,16 @@ import difflib
 import logging
 import time
 from collections.abc import Callable
+from collections.abc import Mapping as MappingType
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from snnc.compilation import Compilation, Options, Spent, Stopped
 from snnc.dump import Folder
-from snnc.errors import DoesNotFit, UsageError
+from snnc.errors import DoesNotFit, InputError, UsageError
 from snnc.image import Image, Mapping
 from snnc.network import Network
 from snnc.passes import (
@@ -59,6 +62,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
 
 
 Progress = Callable[[str, int, int], None]
+Groups = MappingType[str, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,16 +81,18 @@ def compile(
     options: Options | None = None,
     provenance: dict[str, Any] | None = None,
     tune: Tune | None = None,
+    groups: Groups | None = None,
     progress: Progress | None = None,
     dump: Path | None = None,
 ) -> Result:
     """Run all passes.
 
     samples: calibration data for rates and accuracy. provenance: plain data on the source, kept in the
-    image. tune: trains the integers (:func:`snnc.tickets.tuner`). progress: called with (pass, index, passes) before
-    each pass. dump: a folder for the state after each pass. Raises DoesNotFit, VerificationError, InputError.
+    image. tune: trains the integers (:func:`snnc.tickets.tuner`). groups: the core of each neuron by layers, instead of
+    a search (:func:`snnc.tickets.groups`). progress: called with (pass, index, passes) before each pass. dump: a folder
+    for the state after each pass. Raises DoesNotFit, VerificationError, InputError.
     """
-    state, spent = run(start(network, target, samples, options, tune), PASSES, progress, _folder(dump))
+    state, spent = run(start(network, target, samples, options, tune, groups), PASSES, progress, _folder(dump))
     assert state.core_of is not None
     assert state.site_of is not None
     options = state.options
@@ -107,6 +113,7 @@ def compile_until(
     samples: Samples | None = None,
     options: Options | None = None,
     tune: Tune | None = None,
+    groups: Groups | None = None,
     progress: Progress | None = None,
     dump: Path | None = None,
 ) -> tuple[Compilation, dict[str, Spent]]:
@@ -114,7 +121,7 @@ def compile_until(
 
     Other arguments as for :func:`compile`. UsageError for a pass that does not exist.
     """
-    return run(start(network, target, samples, options, tune), until(last), progress, _folder(dump))
+    return run(start(network, target, samples, options, tune, groups), until(last), progress, _folder(dump))
 
 
 def check_only(network: Network, target: Target, options: Options | None = None) -> None:
@@ -133,12 +140,20 @@ def until(last: str) -> tuple[tuple[str, Pass], ...]:
 
 
 def start(
-    network: Network, target: Target, samples: Samples | None, options: Options | None, tune: Tune | None = None
+    network: Network,
+    target: Target,
+    samples: Samples | None,
+    options: Options | None,
+    tune: Tune | None = None,
+    groups: Groups | None = None,
 ) -> Compilation:
     """The state before the first pass; InputError where the parts do not belong together."""
     if samples is not None and network.inputs:
         samples.expect(network.inputs[0].shape)
-    return Compilation(network, network, target, options or Options(), samples, tune)
+    for layer, group in (groups or {}).items():
+        if layer not in network.rank or group.shape != (network[layer].size,):
+            raise InputError(f"the groups name {group.size} neurons of layer '{layer}', which are not there")
+    return Compilation(network, network, target, options or Options(), samples, tune, groups)
 
 
 def _folder(path: Path | None) -> Folder | None:

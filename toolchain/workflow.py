@@ -6,6 +6,7 @@ Those that run something are in :mod:`snnc.runs`.
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,12 +29,16 @@ from snnc.simulator import simulate
 from snnc.target import Target
 
 if TYPE_CHECKING:  # the compiler, which nothing that is simulated needs
+    import numpy as np
+
     from snnc import pipeline
     from snnc.quantization.grid import Tune
 
 Progress = Callable[[int, int, str], None]
 NO_DATA = "none"
 IMAGE = "image.snnc"
+
+_logger = logging.getLogger(__name__)
 
 
 def load_samples(spec: str | None, split: str, *, network: Network | None = None) -> Samples | None:
@@ -53,6 +58,7 @@ def compile_file(
     parent: Path | None = None,
     reading: Reading = AS_WRITTEN,
     finetune: int | None = None,
+    remap: bool = False,
     dump: Path | None = None,
     patience: float | None = None,
     progress: Progress | None = None,
@@ -62,8 +68,9 @@ def compile_file(
     data: calibration data; None = what the model was trained on, "none" = no data. Of a data set the
     validation split is used, so that the test split stays unseen. parent: file of a dense network to
     compare with; a ticket's checkpoint brings its own. finetune: epochs for which the integers of a checkpoint are
-    trained on, by its recipe (:mod:`snnc.tickets.tuning`); None = not at all. dump: a folder for the state after each
-    pass. patience: seconds to look for what would make the network fit, where it does not; None = :mod:`snnc.cures`'.
+    trained on, by its recipe (:mod:`snnc.tickets.tuning`); None = not at all. remap: search cores for a ticket that was
+    balanced on some, as every option for the mapping does. dump: a folder for the state after each pass. patience:
+    seconds to look for what would make the network fit, where it does not; None = :mod:`snnc.cures`'.
     """
     from snnc import pipeline
 
@@ -71,6 +78,7 @@ def compile_file(
     with _stage("read", around, progress):
         network, about, samples = _read(source, reading, data)
         tune = _tuner(source, about, finetune, options, progress)
+        groups = _groups(source, about, options, remap)
     provenance = {
         "file": source.name,
         "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
@@ -85,6 +93,7 @@ def compile_file(
             options=options,
             provenance=provenance,
             tune=tune,
+            groups=groups,
             progress=_by_pass(progress),
             dump=dump,
         )
@@ -121,6 +130,7 @@ def compile_partly(
     options: Options | None = None,
     reading: Reading = AS_WRITTEN,
     finetune: int | None = None,
+    remap: bool = False,
     dump: Path | None = None,
     patience: float | None = None,
     progress: Progress | None = None,
@@ -137,9 +147,18 @@ def compile_partly(
     with _stage("read", around, progress):
         network, about, samples = _read(source, reading, data)
         tune = _tuner(source, about, finetune, options, progress)
+        groups = _groups(source, about, options, remap)
     with _diagnosed(patience, progress):
         state, spent = pipeline.compile_until(
-            last, network, target, samples=samples, options=options, tune=tune, progress=_by_pass(progress), dump=dump
+            last,
+            network,
+            target,
+            samples=samples,
+            options=options,
+            tune=tune,
+            groups=groups,
+            progress=_by_pass(progress),
+            dump=dump,
         )
     return {
         "network": network.name,
@@ -208,6 +227,20 @@ def _tuner(
             progress(done, total, f"{stage} {note}")
 
     return tickets.tuner(source, epochs=epochs, seed=(options or Options()).seed, progress=tell)
+
+
+def _groups(
+    source: Path, about: Mapping[str, Any], options: Options | None, remap: bool
+) -> Mapping[str, np.ndarray] | None:
+    """The cores that a balanced ticket was made for, unless others are asked for."""
+    if not about.get("grouped"):
+        return None
+    if remap or (options or Options()).maps:
+        _logger.warning("the ticket was balanced on cores of its own; on those that are asked for, it is not")
+        return None
+    from snnc import tickets
+
+    return tickets.groups(source)
 
 
 def _dense(

@@ -53,9 +53,12 @@ class Compiling:
         Parameter(help="One scale, and so one threshold, for each layer; or several where that keeps more spikes."),
     ] = "auto"
     map: Annotated[
-        Literal["auto", "layers", "hypergraph"],
-        Parameter(help="Put neurons on cores in layer order, by hypergraph partitioning, or by the better of both."),
-    ] = "auto"
+        Literal["auto", "layers", "hypergraph"] | None,
+        Parameter(
+            help="Put neurons on cores in layer order, by hypergraph partitioning, or by the better of both: auto, "
+            "if not given; of a ticket that was balanced on cores, on these."
+        ),
+    ] = None
     optimize: Annotated[
         Literal["cores", "traffic", "latency"], Parameter(help="The goal: few cores, few messages, or short steps.")
     ] = "traffic"
@@ -72,7 +75,7 @@ class Compiling:
         """The same for the API."""
         from snnc.compilation import Options
 
-        return Options(**asdict(self))
+        return Options(**{**asdict(self), "map": self.map or "auto"})
 
 
 @Parameter(name="*")

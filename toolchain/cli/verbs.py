@@ -182,6 +182,7 @@ def compile_(
         "options": options,
         "reading": source.reading(),
         "finetune": (tickets.EPOCHS if epochs is None else epochs) if finetune else None,
+        "remap": compiling.map is not None,
         "dump": dump,
         "patience": cures,
     }

@@ -50,6 +50,8 @@ def open_file(path: Path, reading: Reading, *, parent: bool, notes: Notes) -> tu
             "accuracy": checkpoint.accuracy,
             "parent": checkpoint.parent is not None,
         }
+        if checkpoint.groups:
+            about["grouped"] = True
         return network(checkpoint, parent=parent), about
     if parent:
         raise InputError("a state dict holds one network, no dense parent", where=str(path))

@@ -3,6 +3,8 @@
 What is wanted decides how many cores are used. For few cores, or little traffic, as few as suffice. For short steps
 numbers of cores are tried, each twice the one before, with the work of a step spread evenly over them; the shortest
 step counts, by the serial sum of :mod:`snnc.simulator.timing` at calibration rates.
+
+A ticket that was balanced on cores says itself which neurons share one, and nothing is searched.
 """
 
 from __future__ import annotations
@@ -16,15 +18,25 @@ from snnc.compilation import Compilation, Options
 from snnc.network import Network
 from snnc.resources import usage
 from snnc.target import Target
+from snnc.tickets.balance import held, mean_utilisation
 
 if TYPE_CHECKING:
     from snnc.mapping.problem import Problem
     from snnc.mapping.refinement import Found
 
+TICKET = "as the ticket says"
+"""The method of a mapping that nobody searched."""
+
 
 def run(c: Compilation) -> Compilation:
     """Assign every neuron of `c` to a core; the limits themselves are checked by a later pass."""
-    core_of, found, tried, even = partition(c.network, c.target, c.rates, c.options)
+    if c.groups is None:
+        core_of, found, tried, even = partition(c.network, c.target, c.rates, c.options)
+    else:
+        core_of = pinned(c)
+        found, even = _as_found(c, core_of)
+        tried = [found]
+    used = usage(c.network, core_of, c.target)
     log = {
         "method": found.method,
         "cores": found.cores,
@@ -32,7 +44,43 @@ def run(c: Compilation) -> Compilation:
         "utilisation": even,
         "tried": [{"method": f.method, "cores": f.cores, "traffic": f.traffic, "overload": f.over} for f in tried],
     }
-    return replace(c, core_of=core_of, usage=usage(c.network, core_of, c.target)).found(partition=log)
+    if c.groups is not None:
+        names = [p.name for p in c.source.projections]
+        log["balance"] = mean_utilisation(held(c.network, core_of, used, names).values())
+    return replace(c, core_of=core_of, usage=used).found(partition=log)
+
+
+def pinned(c: Compilation) -> np.ndarray:
+    """Core of each neuron, int32 (neurons,), -1 for inputs, by the groups of `c`.
+
+    A layer that the compiler added lies in the core with the fewest neurons.
+    """
+    from snnc.mapping import portfolio  # numba, as below
+
+    assert c.groups is not None
+    found = np.full(c.network.size, -1, np.int32)
+    added = []
+    for population in c.network.layers:
+        start = c.network.offsets[population.name]
+        here = slice(start, start + population.size)
+        if population.name in c.groups:
+            found[here] = c.groups[population.name][c.places(population.name)]
+        else:
+            added.append(here)
+    found = portfolio.canonical(found)
+    for here in added:
+        found[here] = np.bincount(found[found >= 0], minlength=1).argmin()
+    return portfolio.canonical(found)
+
+
+def _as_found(c: Compilation, core_of: np.ndarray) -> tuple[Found, float]:
+    """A mapping that nobody searched, in the form of one, and its utilisation as in :func:`partition`."""
+    from snnc.mapping import balance, problem, refinement
+
+    task = problem.build(c.network, c.rates, c.target, {})
+    core = core_of[task.graph.members]  # without tiles an atom is a neuron
+    found = refinement.Found.of(refinement.placed(task, core, int(core.max()) + 1), TICKET)
+    return found, balance.utilisation(found, task.synapses())
 
 
 def partition(

@@ -29,13 +29,14 @@ _HEAT = 0.5
 
 
 def run(c: Compilation) -> Compilation:
-    """Move neurons of `c` to nearer cores. Not where steps are to be short, or layers were asked for."""
+    """Move neurons of `c` to nearer cores. Not where steps are to be short, or layers or given cores were asked for."""
     assert c.core_of is not None
     assert c.site_of is not None
     assert c.usage is not None
     before = _costs(c)
     synapses = int(c.usage.effective.sum())
-    if c.options.map == "layers" or c.options.optimize == "latency" or before[1] == 0 or synapses > LARGEST:
+    asked = c.groups is not None or c.options.map == "layers" or c.options.optimize == "latency"
+    if asked or before[1] == 0 or synapses > LARGEST:
         return c.found(refine={"moved": 0})
     first = c.log["partition"]["tried"][0]  # layer order, which may break limits
     most = min(MORE * before[0], max(before[0], first["traffic"]) if first["overload"] <= 0 else np.inf)

@@ -63,7 +63,10 @@ def _mapping(report: Report) -> list[str]:
     plain = found["tried"][0]
     said = f"{plain['cores']} cores, {plain['traffic']:,.1f} spikes/step"
     parts = [found["method"]] if found["method"] == plain["method"] else [found["method"], f"{plain['method']}: {said}"]
-    return [_row("mapping", *parts, f"{found['utilisation']:.0%} even")]
+    even = [f"{found['utilisation']:.0%} even"]
+    if "balance" in found:
+        even = [f"{found['balance']:.1%} balanced"]
+    return [_row("mapping", *parts, *even)]
 
 
 def _traffic(report: Report) -> list[str]:

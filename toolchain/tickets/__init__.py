@@ -16,11 +16,13 @@ from snnc.quantization.grid import Tune
 from snnc.tickets.search import CONTROLS, METHODS, Search
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from snnc.models.recipe import Recipe
     from snnc.tickets.checkpoint import Checkpoint
     from snnc.tickets.session import Session
 
-__all__ = ["CONTROLS", "EPOCHS", "METHODS", "Progress", "Search", "find", "train", "tuner"]
+__all__ = ["CONTROLS", "EPOCHS", "METHODS", "Progress", "Search", "find", "groups", "train", "tuner"]
 
 # Called as progress(stage, epochs done, epochs in all, note for the user).
 Progress = Callable[[str, int, int, str], None]
@@ -114,3 +116,16 @@ def tuner(path: str | Path, *, epochs: int | None = None, seed: int = 0, progres
 
     found = checkpoint.read(Path(path))
     return lambda network, layers: tuning.tune(found, network, layers, epochs=chosen, seed=seed, progress=progress)
+
+
+def groups(path: str | Path) -> dict[str, np.ndarray] | None:
+    """The cores that a balanced ticket was made for: ``snnc.compile(..., groups=groups(path))``.
+
+    Layer -> core of each neuron, int32 (size,); None for any other checkpoint. Raises InputError for other files.
+    """
+    from snnc.tickets import checkpoint, cores
+
+    found = checkpoint.read(Path(path))
+    return (
+        {layer: found.groups[name] for layer, name in cores.layers_of(found.module()).items()} if found.groups else None
+    )

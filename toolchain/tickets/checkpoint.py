@@ -16,6 +16,7 @@ The file is a dict that ``torch.load(weights_only=True)`` accepts::
     log          one plain dict per epoch and per finished stage
     parent       None, or {"state_dict", "args", "accuracy", "log"} of the dense network the ticket was found in
     accuracy     {"validation": share, "test": share}
+    groups       of a ticket balanced on cores alone: {weight name: the core of each output row, int32 (rows,)}
 
 What a file claims is checked before it is used: a model is built without memory for its weights,
 and the tensors of the file must fit it by name, shape and type.
@@ -27,7 +28,7 @@ import inspect
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ from snnc.errors import InputError, UsageError
 from snnc.files import atomic
 from snnc.models.spiking import SpikingNetwork
 from snnc.tickets import archive
+from snnc.tickets.balance import Groups
+from snnc.tickets.cores import layers_of
 from snnc.tickets.masks import Masks, prunable
 
 FORMAT = "snnc-checkpoint"
@@ -58,6 +61,7 @@ _KINDS: dict[str, Any] = {
     "parent": (dict, type(None)),
     "accuracy": dict,
 }
+GROUPS = "groups"
 _PARENT_KINDS: dict[str, Any] = {"state_dict": dict, "args": dict, "accuracy": float, "log": list}
 
 
@@ -87,6 +91,7 @@ class Checkpoint:
     log: list[dict[str, Any]]
     parent: Parent | None
     accuracy: dict[str, float]
+    groups: Groups = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write the file; it appears complete or not at all."""
@@ -97,6 +102,8 @@ class Checkpoint:
         masks, rest = _pack_binary(self.masks, self.state_dict)
         plain |= {"model": {"name": self.model, "args": self.args}, "masks": masks, "parent": parent}
         plain["state_dict"] = rest
+        if self.groups:  # a reader that knows nothing of them refuses the file by this field's name
+            plain[GROUPS] = {name: torch.from_numpy(group) for name, group in self.groups.items()}
         save_plain({"format": FORMAT, "version": VERSION, **plain}, path)
 
     def module(self, parent: bool = False) -> SpikingNetwork:
@@ -193,7 +200,8 @@ def _decode(plain: Any) -> Checkpoint:
     if type(version) is not int or version != VERSION:
         fix = "update snnc" if isinstance(version, int) and version > VERSION else "train it again"
         raise InputError(f"this is version {version} of the format, and this snnc reads version {VERSION}", fix=fix)
-    _check_fields({name: value for name, value in plain.items() if name not in ("format", "version")}, _KINDS, "")
+    kinds = _KINDS | ({GROUPS: dict} if GROUPS in plain else {})
+    _check_fields({name: value for name, value in plain.items() if name not in ("format", "version")}, kinds, "")
     model = plain["model"]
     if not isinstance(model.get("name"), str) or not isinstance(model.get("args"), dict):
         raise InputError("the field 'model' must hold a name and args")
@@ -225,7 +233,9 @@ def _decode(plain: Any) -> Checkpoint:
         parent=None if parent is None else Parent(**{name: parent[name] for name in _PARENT_KINDS}),
         **fields,
     )
-    _check_masks(checkpoint, checkpoint.module())
+    module = checkpoint.module()
+    _check_masks(checkpoint, module)
+    checkpoint = replace(checkpoint, groups=_groups(plain.get(GROUPS, {}), module))
     if parent is not None:
         try:
             checkpoint.module(parent=True)
@@ -325,3 +335,23 @@ def _check_masks(checkpoint: Checkpoint, module: SpikingNetwork) -> None:
             raise InputError(f"the mask of '{name}' has shape {mask.shape}, the weight {weight.shape}")
         if weight[~mask].any():
             raise InputError(f"the weight '{name}' is not zero where its mask prunes it")
+
+
+def _groups(plain: Mapping[str, Any], module: SpikingNetwork) -> Groups:
+    if not plain:
+        return {}
+    try:
+        names = list(layers_of(module).values())
+    except UsageError as error:
+        raise InputError(f"the field 'groups' is wrong: {error.message}") from None
+    if set(plain) != set(names):
+        raise InputError(f"there are cores for {', '.join(map(str, plain))}, but weights {', '.join(names)}")
+    sizes = {name: len(module.state_dict()[name]) for name in names}
+    # No more cores than rows: what a file says must not decide how much memory is taken.
+    most = sum(sizes.values())
+    for name, group in plain.items():
+        if not is_stored(group) or group.dtype != torch.int32 or tuple(group.shape) != (sizes[name],):
+            raise InputError(f"the cores of '{name}' are not an int32 for each of its {sizes[name]} rows")
+        if bool((group < 0).any()) or bool((group >= most).any()):
+            raise InputError(f"the cores of '{name}' are not numbers from 0 to {most - 1}")
+    return {name: group.numpy() for name, group in plain.items()}
