@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from snnc.models.recipe import Recipe
     from snnc.tickets.checkpoint import Checkpoint
-    from snnc.tickets.session import Session
+    from snnc.tickets.session import Chip, Session
 
 __all__ = ["CONTROLS", "EPOCHS", "METHODS", "Progress", "Search", "find", "groups", "train", "tuner"]
 
@@ -70,18 +70,22 @@ def find(
     precision: str = "float32",
     compiled: bool = False,
     threads: int = 1,
+    chip: Chip | None = None,
     **options: Any,
 ) -> Checkpoint:
     """Find a ticket in the network of `recipe` and save it, with its dense parent, at `out`.
 
-    search, or its fields as options: what to look for (:class:`Search`). Everything else as in :func:`train`. Raises
+    search, or its fields as options: what to look for (:class:`Search`). chip: the target
+    (``snnc.workflow.chip(name)``), for what is balanced on its cores or chosen by its energy. Everything else as in
+    :func:`train`. Raises
     VerificationError for a ticket of which a layer is silent.
     """
     if search is not None and options:
         raise UsageError(f"give a search or its fields, not both: {', '.join(options)}")
     asked = (search or Search(**options)).checked()
     algorithm = importlib.import_module(METHODS[asked.method].module)
-    settings = {"data": data, "epochs": epochs, "seed": seed, "out": out, "resume": resume, "progress": progress}
+    settings: dict[str, Any] = {"data": data, "epochs": epochs, "seed": seed, "out": out, "resume": resume}
+    settings |= {"progress": progress, "chip": chip}
     compute = {"device": device, "precision": precision, "compiled": compiled, "threads": threads}
     return _run(recipe, asdict(asked), lambda session: algorithm.find(session, asked), settings, compute)
 

@@ -18,8 +18,6 @@ from snnc.errors import UsageError
 
 Masks = dict[str, np.ndarray]
 
-SCOPES = ("global", "layer")
-
 
 class Masked(nn.Module):
     """Parametrization of a weight: pruned entries are zero in every forward pass and get no gradient."""
@@ -50,7 +48,7 @@ def attach(model: nn.Module, masks: Mapping[str, np.ndarray]) -> None:
 def attached(model: nn.Module) -> Masks:
     """The masks that act on a model: what :func:`attach` was given, or what a search holds at this moment."""
     return {
-        name: layer.parametrizations["weight"][0].mask.cpu().numpy()  # type: ignore[index]
+        name: layer.parametrizations["weight"][0].mask.cpu().numpy()  # type: ignore[index,union-attr]
         for name, layer in prunable(model).items()
         if parametrize.is_parametrized(layer, "weight")
     }
@@ -58,7 +56,9 @@ def attached(model: nn.Module) -> Masks:
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
     """A copy of the state dict, on the CPU, as if there were no masks, with zeros where weights are pruned."""
-    state = {name: value.cpu().clone() for name, value in model.state_dict().items() if ".parametrizations." not in name}
+    state = {
+        name: value.cpu().clone() for name, value in model.state_dict().items() if ".parametrizations." not in name
+    }
     return state | {name: layer.weight.detach().cpu().clone() for name, layer in prunable(model).items()}
 
 

@@ -17,10 +17,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import snntorch as snn
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from snnc.models.fused import FastSigmoid
 from snnc.tickets.checkpoint import Checkpoint
 from snnc.tickets.masks import kept_of, prunable
 from snnc.tickets.search import Search
@@ -68,7 +70,7 @@ class _StraightThrough(torch.autograd.Function):
         return torch.where(mask, acting, torch.zeros_like(acting))
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (acting,) = context.saved_tensors
         return gradient * acting, None, None
 

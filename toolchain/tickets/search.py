@@ -35,7 +35,7 @@ METHODS: dict[str, Method] = {
     "early-bird": Method(
         "prune once, as soon as the mask of the dense training stands still",
         "snnc.tickets.early",
-        ("sparsity", "scope", "early_time", "balance"),
+        ("sparsity", "scope", "early_time"),
         {"sparsity": 0.9, "scope": "global"},
         ("random-mask", "reinit"),
     ),

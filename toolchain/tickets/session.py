@@ -9,10 +9,10 @@ from the file and the current one goes on where it stopped. The result is the sa
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -22,7 +22,9 @@ from snnc.models.data import load
 from snnc.models.recipe import Recipe
 from snnc.models.spiking import SpikingNetwork
 from snnc.tickets import Progress, archive
+from snnc.tickets.balance import Groups
 from snnc.tickets.checkpoint import Checkpoint, Parent, pack, save_plain, unpack
+from snnc.tickets.cores import Compiler
 from snnc.tickets.masks import Masks, attach, attached, plain_state
 from snnc.tickets.masks import sparsity as sparsity_of
 from snnc.tickets.training import Compute, Plan, Snapshot, Watch, derive, evaluate, fit, seeded
@@ -36,6 +38,16 @@ SILENT = 1e-3
 _WEIGHTS, _TRAINING, _ALGORITHM = range(3)
 
 _logger = logging.getLogger(__name__)
+
+
+class Chip(Protocol):
+    """What a search asks of the target. It is handed in, for tickets are made before there is a compiler."""
+
+    def compiler(self, session: Session, cores: int) -> Compiler:
+        """What compiles the session's networks on so many cores (:func:`snnc.tickets.cores.rebalance`)."""
+
+    def energy(self, session: Session, model: SpikingNetwork) -> float:
+        """Joules per validation sample of a network of the session, compiled and simulated."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +81,8 @@ class Session:
     """Stages of training for one request; see the module.
 
     request: everything that determines the result besides the recipe, as plain values; a run is only resumed for an
-    equal one. compute: where and how to train. Raises UsageError where `resume` finds another request, InputError
-    where it finds a damaged file.
+    equal one. compute: where and how to train. chip: for what a method asks of the target. Raises UsageError where
+    `resume` finds another request, InputError where it finds a damaged file.
     """
 
     def __init__(
@@ -85,6 +97,7 @@ class Session:
         resume: bool,
         progress: Progress | None,
         compute: Compute,
+        chip: Chip | None = None,
     ) -> None:
         if epochs is not None and epochs < 1:
             raise UsageError(f"epochs must be at least 1, got {epochs}")
@@ -97,6 +110,7 @@ class Session:
         self.seed = seed
         self.args = {"shape": list(self.data.shape), "classes": self.data.classes, **recipe.args}
         self.compute = compute
+        self.chip = chip
         self._progress = progress or (lambda stage, done, total, note: None)
         self._out = out
         self._path = out.with_name(out.name + ".partial")
@@ -202,11 +216,14 @@ class Session:
         *,
         args: Mapping[str, Any] | None = None,
         alive: bool = True,
+        groups: Groups | None = None,
+        notes: Sequence[Mapping[str, Any]] = (),
     ) -> Checkpoint:
         """Test the network of `stage` (and its parent), for the first and only time, and save the checkpoint.
 
         args: of the model, besides those of the session. alive: raise VerificationError, and keep what there is for
-        resuming, where a population of the network is silent; the network of a control may be.
+        resuming, where a population of the network is silent; the network of a control may be. groups: the cores that
+        it is balanced on. notes: more entries for the log.
         """
         if alive and stage.silent:
             name, rate = next(iter(stage.silent.items()))
@@ -232,9 +249,10 @@ class Session:
             bits=self.recipe.bits,
             data=self.data.spec,
             seed=self.seed,
-            log=[entry for s in self._stages.values() for entry in s.log],
+            log=[*(entry for s in self._stages.values() for entry in s.log), *map(dict, notes)],
             parent=ancestor,
             accuracy={"validation": validation, "test": right},
+            groups=groups or {},
         )
         checkpoint.save(self._out)
         self._path.unlink(missing_ok=True)

@@ -22,7 +22,6 @@ from snnc.errors import InputError, UsageError
 from snnc.models.data.augment import Augmentation
 from snnc.models.spiking import SpikingNetwork
 from snnc.samples import Samples, accuracy
-from snnc.tickets.masks import plain_state
 from snnc.tickets.synops import metered
 
 # Samples per forward pass where no gradient is needed; bounds memory, does not change results.
@@ -227,7 +226,8 @@ def evaluate(
 ) -> tuple[float, dict[str, float]]:
     """Accuracy on labelled samples, and each population's mean rate in spikes per neuron and step.
 
-    Of a read-out without spikes the rate is the share of values that are not zero. steps: of each sample only the first so many.
+    Of a read-out without spikes the rate is the share of values that are not zero. steps: of each sample only the
+    first so many.
     """
     compute = compute or Compute(device="cpu")
     model.to(compute.place).eval()
