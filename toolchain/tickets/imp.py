@@ -17,15 +17,19 @@ among those as accurate as the dense network.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from snnc.errors import UsageError
 from snnc.tickets import cores, early, synops
+from snnc.tickets.balance import Groups
 from snnc.tickets.checkpoint import Checkpoint
 from snnc.tickets.controls import control
 from snnc.tickets.masks import by_magnitude, weights
-from snnc.tickets.search import Search
+from snnc.tickets.search import CHEAPEST, Search
 from snnc.tickets.session import Session, Stage
 
 # A few large steps, for speed. On digits, removing 25 % a round takes 14 rounds to 98 %, is no better up
@@ -49,14 +53,25 @@ def schedule(sparsity: float, rounds: int | None = None, rate: float | None = No
     return (*(1 - (1 - each) ** k for k in range(1, rounds)), sparsity)
 
 
-def find(session: Session, search: Search) -> Checkpoint:
-    """See :func:`snnc.tickets.find`.
+@dataclass(frozen=True)
+class Round:
+    """A pruning and the training after it; before the first, the dense training.
+
+    sparsity: that was aimed at. groups: of a balanced ticket, the cores it is balanced on.
+    """
+
+    sparsity: float
+    stage: Stage
+    groups: Groups | None = None
+
+
+def rounds(session: Session, search: Search) -> Iterator[Round]:
+    """The dense training, whose stage keeps the weights to rewind to, and then each round as it is done.
 
     A control differs from the ticket only in its last training: the masks of the last pruning are
     replaced ("random-mask") or trained from new weights for all epochs ("reinit").
     """
-    assert search.sparsity is not None
-    plan = schedule(search.sparsity, search.rounds, search.rate)
+    plan = search.schedule or schedule(search.sparsity or 0.0, search.rounds, search.rate)
     epochs = session.recipe.epochs
     rewind = session.recipe.rewind if search.rewind is None else search.rewind
     if not 0 <= rewind < epochs:
@@ -64,18 +79,18 @@ def find(session: Session, search: Search) -> Checkpoint:
             f"weights are rewound to epoch {rewind}, so a training needs more epochs than that; got {epochs}",
             fix=f"--epochs {rewind + 1} or more",
         )
-    steps = early.time(session) if search.early_time else None
-    penalty = (search.penalty or PENALTY) if search.objective == "accuracy@synops" else 0.0
     compiler = _compiler(session, search.balance) if search.balance else None
+    steps = early.time(session) if search.early_time else None
+    penalty = search.penalty or (PENALTY if search.objective == CHEAPEST else 0.0)
     dense = session.train("dense", session.fresh(), epochs=epochs, keep=rewind, steps=steps)
+    yield Round(0.0, dense)
     start = dense.kept or session.fresh().state_dict()
     trained, masks, groups = dense, None, None
-    rounds: list[Stage] = []
     for number, target in enumerate(plan, 1):
-        masks = by_magnitude(weights(session.loaded(trained.state)), masks, target, search.scope or "global")
+        before = session.loaded(trained.state)
+        masks = by_magnitude(weights(before), masks, target, search.scope or "global")
         if compiler:
-            seed = session.draw(number)
-            masks, groups = cores.rebalance(session.loaded(trained.state), masks, compiler, seed=seed)
+            masks, groups = cores.rebalance(before, masks, compiler, seed=session.draw(number))
         last = number == len(plan)
         how: dict[str, Any] = {"steps": None if last else steps, "penalty": penalty}
         if last and search.control:
@@ -83,31 +98,40 @@ def find(session: Session, search: Search) -> Checkpoint:
         else:
             name = f"round {number} of {len(plan)}"
             trained = session.train(name, session.loaded(start), masks, epochs=epochs - rewind, **how)
-            rounds.append(trained)
+        yield Round(target, trained, groups)
+
+
+def find(session: Session, search: Search) -> Checkpoint:
+    """See :func:`snnc.tickets.find`."""
+    dense, *found = rounds(session, search)
+    chosen = found[-1]
     notes: list[dict[str, Any]] = []
-    if penalty and not search.control:
-        trained, notes = _cheapest(session, dense, rounds)
-    if compiler and groups:
-        model, seed = session.loaded(trained.state), session.draw(len(plan) + 1)
-        trained = session.pruned("level", *cores.level(model, trained.masks, compiler, groups, seed=seed))
-    return session.finish(trained, dense, alive=not search.control, groups=groups, notes=notes)
+    if search.objective == CHEAPEST and not search.control:
+        chosen, notes = cheapest(session, dense.stage, found)
+    stage = chosen.stage
+    if search.balance and chosen.groups:
+        compiler, seed = _compiler(session, search.balance), session.draw(len(found) + 1)
+        state = cores.level(session.loaded(stage.state), stage.masks, compiler, chosen.groups, seed=seed)
+        stage = session.pruned("level", *state)
+    return session.finish(stage, dense.stage, alive=not search.control, groups=chosen.groups, notes=notes)
 
 
-def _cheapest(session: Session, dense: Stage, rounds: Sequence[Stage]) -> tuple[Stage, list[dict[str, Any]]]:
+def cheapest(session: Session, dense: Stage, found: Sequence[Round]) -> tuple[Round, list[dict[str, Any]]]:
     """Of the tickets that are as accurate as the dense network, within a margin, the one that costs least.
 
     All is measured on the validation samples. Where none is as accurate, the most accurate one. Also what each costs:
     joules on the session's chip, or synaptic operations where there is none.
     """
-    prices = [_price(session, stage) for stage in rounds]
-    good = [k for k, stage in enumerate(rounds) if stage.validation >= dense.validation - MARGIN]
-    best = min(good, key=prices.__getitem__) if good else max(range(len(rounds)), key=lambda k: rounds[k].validation)
+    prices = [_price(session, each.stage) for each in found]
+    accuracies = [each.stage.validation for each in found]
+    good = [k for k, accuracy in enumerate(accuracies) if accuracy >= dense.validation - MARGIN]
+    best = min(good, key=prices.__getitem__) if good else int(np.argmax(accuracies))
     unit = "joules" if session.chip else "synops"
     notes = [
-        {"stage": "choice", "of": stage.log[-1]["stage"], unit: price, "chosen": k == best}
-        for k, (stage, price) in enumerate(zip(rounds, prices, strict=True))
+        {"stage": "choice", "sparsity": each.sparsity, unit: price, "chosen": k == best}
+        for k, (each, price) in enumerate(zip(found, prices, strict=True))
     ]
-    return rounds[best], notes
+    return found[best], notes
 
 
 def _price(session: Session, stage: Stage) -> float:

@@ -28,7 +28,7 @@ METHODS: dict[str, Method] = {
     "imp": Method(
         "iterative magnitude pruning with late rewinding",
         "snnc.tickets.imp",
-        ("sparsity", "rounds", "rate", "scope", "rewind", "early_time", "balance", "objective", "penalty"),
+        ("sparsity", "rounds", "rate", "schedule", "scope", "rewind", "early_time", "balance", "objective", "penalty"),
         {"sparsity": 0.95, "scope": "global"},
         ("random-mask", "reinit"),
     ),
@@ -67,7 +67,8 @@ METHODS: dict[str, Method] = {
     ),
 }
 CONTROLS = tuple(dict.fromkeys(control for method in METHODS.values() for control in method.controls))
-OBJECTIVES = ("accuracy", "accuracy@synops")
+CHEAPEST = "accuracy@synops"
+OBJECTIVES = ("accuracy", CHEAPEST)
 SELECTORS = ("fixed", "sample")
 SCOPES = ("global", "layer")
 
@@ -79,7 +80,8 @@ class Search:
     method: a key of :data:`METHODS`.
     sparsity: share of the weights to remove, between 0 and 1 (ecpt: of those of the patch embedding).
     rounds: prunings on the way, each removing the same share of what is left; 1 is one-shot pruning. rate: that
-    share, instead of their number. Neither: as many as :func:`snnc.tickets.imp.schedule` holds right.
+    share, instead of their number. schedule: the sparsity after each of them, instead of all three. None of these: as
+    many as :func:`snnc.tickets.imp.schedule` holds right.
     scope: "global", the magnitudes of the whole network compete, or "layer", each layer keeps the same share.
     rewind: epochs of the dense training to whose end weights are set back; 0: to the initial weights. None: the
     recipe's.
@@ -88,7 +90,7 @@ class Search:
     early_time: search with fewer time steps, as many as :func:`snnc.tickets.early.time` finds enough.
     balance: cores over which each layer's connections are evened out after each pruning (:mod:`snnc.tickets.balance`).
     objective: "accuracy", or "accuracy@synops": of the tickets that are as accurate, the one that costs least
-    (:mod:`snnc.tickets.imp`). penalty: of synaptic operations in the loss of the latter.
+    (:mod:`snnc.tickets.imp`). penalty: of synaptic operations in the loss; 0 for "accuracy", if not given.
     patches: share of the patches to remove, between 0 and 1. selector: "fixed", the same patches of all samples, or
     "sample", chosen for each sample. score: by which patches are chosen, a key of ``snnc.models.spikformer.SCORES``.
     binary: also binary weights in the patch embedding.
@@ -98,6 +100,7 @@ class Search:
     sparsity: float | None = None
     rounds: int | None = None
     rate: float | None = None
+    schedule: tuple[float, ...] | None = None
     scope: str | None = None
     rewind: int | None = None
     control: str | None = None
@@ -129,6 +132,9 @@ class Search:
                     f"method '{self.method}' takes no {field.name.replace('_', ' ')}", fix=f"methods that do: {fitting}"
                 )
             filled[field.name] = value if given else method.defaults.get(field.name, value)
+        if self.schedule is not None:
+            self._check_schedule(self.schedule)
+            filled["sparsity"] = self.schedule[-1]
         search = Search(**filled)
         search._check_values()
         return search
@@ -148,10 +154,18 @@ class Search:
             raise UsageError(f"rewind is a number of epochs, got {self.rewind}", fix="0 is back to the initial weights")
         if self.balance is not None and self.balance < 2:
             raise UsageError(f"connections are balanced over at least 2 cores, got {self.balance}")
-        if self.penalty is not None and self.objective != "accuracy@synops":
-            raise UsageError("a penalty belongs to the objective accuracy@synops", fix="--objective accuracy@synops")
         if self.penalty is not None and not 0 < self.penalty < float("inf"):
             raise UsageError(f"the penalty must be a positive number, got {self.penalty:g}", fix="for instance 1")
+
+    def _check_schedule(self, schedule: tuple[float, ...]) -> None:
+        others = [name for name in ("sparsity", "rounds", "rate") if getattr(self, name) is not None]
+        if others:
+            raise UsageError("the schedule says how much is pruned in each round", fix=f"leave out {', '.join(others)}")
+        for value in schedule:
+            _share("each step of the schedule", "weights", value)
+        if not schedule or list(schedule) != sorted(set(schedule)):
+            given = ", ".join(f"{value:g}" for value in schedule)
+            raise UsageError(f"a schedule goes up from round to round, got {given or 'none'}", fix="0.5,0.8,0.9")
 
 
 def _known(what: str, name: str, names: Any) -> None:

@@ -50,7 +50,7 @@ def metered(model: nn.Module) -> Iterator[Meter]:
             fan = fan_out(module, entering.shape)
             spent = (entering * fan).sum(dtype=torch.float32)
             meter.layers[name] = meter.layers[name] + spent if name in meter.layers else spent
-            meter.most += float(fan.sum()) * entering.numel() / fan.numel()
+            meter.most += float(fan_out(module, entering.shape, dense=True).sum()) * entering.numel() / fan.numel()
 
         hooks.append(layer.register_forward_pre_hook(before))
     try:
@@ -61,12 +61,12 @@ def metered(model: nn.Module) -> Iterator[Meter]:
 
 
 @torch.no_grad()
-def fan_out(layer: Any, shape: torch.Size) -> Tensor:
+def fan_out(layer: Any, shape: torch.Size, dense: bool = False) -> Tensor:
     """Live synapses behind each element that enters `layer`, (in,) or (channels, rows, columns).
 
     shape: of what enters, batch included.
     """
-    live = (layer.weight != 0).float()
+    live = torch.ones_like(layer.weight) if dense else (layer.weight != 0).float()
     if isinstance(layer, nn.Linear):
         return live.sum(0)
     # Each output place reaches back to where its kernel lies; the sum over output channels goes first, per group.
