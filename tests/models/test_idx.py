@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from splits import labels_of, parts, same
 
-from snnc import datasets
+from snnc import datasets, frontends, models, tickets
 from snnc.errors import InputError
 from snnc.models.data import Dataset, load
+from snnc.samples import accuracy
+from snnc.simulator import floating
 
 CLASSES = 4
 SIDE = (3, 5)
@@ -23,11 +25,16 @@ def idx(array: np.ndarray) -> bytes:
 
 
 def some(count: int, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Images whose first pixel names them, and labels 0 to 3, sorted. The last pixel is full, the one before dark."""
+    """Images whose first pixel names them and whose second row shows their labels: 0 to 3, sorted.
+
+    The last pixel is full, the one before dark.
+    """
     images = np.random.default_rng(first).integers(1, 255, (count, *SIDE))
     images[:, 0, 0] = first + np.arange(count)
     images[:, 2, 3:] = 0, 255
-    return images, np.arange(count) * CLASSES // count
+    labels = np.arange(count) * CLASSES // count
+    images[:, 1, :CLASSES] = 255 * np.eye(CLASSES, dtype=int)[labels]
+    return images, labels
 
 
 def store(folder: Path, name: str, array: np.ndarray, packed: bool = False) -> None:
@@ -101,6 +108,17 @@ def test_direct_coding_holds_one_step_for_all(folder: Path) -> None:
     with pytest.raises(InputError, match="takes spikes or whole numbers") as caught:
         data.test.require_integers()
     assert "encoding=rate" in caught.value.fix
+
+
+def test_direct_values_are_trained_on_and_run_in_floating_point(folder: Path, tmp_path: Path) -> None:
+    recipe = models.recipe("mlp").with_args(hidden=[8])
+    spec = f"idx={folder}:encoding=direct,steps=3"
+    checkpoint = tickets.train(recipe, data=spec, epochs=20, out=tmp_path / "model.pt")
+    assert checkpoint.accuracy["validation"] > 0.5  # of four classes
+    test = load(spec).test
+    network, _ = frontends.load(tmp_path / "model.pt")
+    counts = floating.simulate(network, test.spikes, [network.layers[-1].name])[network.layers[-1].name].sum(axis=1)
+    assert accuracy(counts, labels_of(test)) == checkpoint.accuracy["test"]
 
 
 def test_a_hyphen_may_be_a_dot(folder: Path) -> None:
