@@ -31,6 +31,15 @@ FAMILIES: dict[str, Family] = {
     "cifar10": Family(
         "needed", {"steps": 4, "encoding": "direct", "samples": 0, "validation": 10, "augment": "crop-flip", "seed": 0}
     ),
+    "dvsgesture": Family(
+        "optional",
+        {"steps": 20, "window": 0, "size": 32, "samples": 0, "validation": 10, "augment": "none", "seed": 0},
+    ),
+    "cifar10dvs": Family(
+        "optional",
+        {"steps": 10, "window": 0, "size": 48, "samples": 0, "validation": 10, "augment": "none", "seed": 0},
+    ),
+    "shd": Family("optional", {"steps": 100, "window": 14, "channels": 140, "samples": 0, "validation": 10, "seed": 0}),
 }
 OPTIONS: dict[str, Options] = {name: family.options for name, family in FAMILIES.items()}
 
@@ -39,7 +48,12 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "encoding": ("rate", "latency", "direct"),
     "augment": ("none", "shift", "crop-flip"),
 }
-LIMITS: dict[str, tuple[int, int | None]] = {"steps": (1, None), "validation": (1, 50)}
+LIMITS: dict[str, tuple[int, int | None]] = {
+    "steps": (1, None),
+    "validation": (1, 50),
+    "size": (1, 128),
+    "channels": (1, 700),
+}
 
 
 def names() -> str:

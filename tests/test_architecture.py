@@ -52,7 +52,7 @@ PLACES = {
     "numba": {"snnc.jit", "snnc.simulator.instructions"},
     "mtkahypar": {"snnc.mapping.hypergraph"},
     "nir": {"snnc.frontends"},
-    "h5py": {"snnc.frontends", "snnc.targets.lava", "snnc.simulator.trace_file"},
+    "h5py": {"snnc.frontends", "snnc.targets.lava", "snnc.simulator.trace_file", "snnc.models.data.shd"},
     "cyclopts": {"snnc.cli"},
     "rich": {"snnc.console"},
 }

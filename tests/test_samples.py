@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from snnc.errors import InputError
-from snnc.samples import Samples, accuracy, load_inputs, load_npy, load_npz
+from snnc.samples import Samples, accuracy, held, load_inputs, load_npy, load_npz
 
 SPIKES = np.zeros((3, 4, 2), np.uint8)
 
@@ -107,3 +107,32 @@ def test_ties_go_to_the_lowest_index() -> None:
 def test_the_wrong_shape_is_named() -> None:
     with pytest.raises(InputError, match=r"\(2,\).*\(64,\)"):
         Samples(SPIKES).expect((64,))
+
+
+def test_held_steps_stay_one_array() -> None:
+    values = np.random.default_rng(0).random((6, 2, 3), np.float32)
+    samples = Samples(held(values, 1000), np.arange(6))
+    for part in (samples, samples.first(4), samples.cut(20), samples.first(2).cut(3)):
+        assert part.still
+        assert part.spikes.dtype == np.float32
+        assert np.array_equal(part.spikes[:, -1], values[: len(part)])
+    assert np.array_equal(samples.piece(slice(1, 3), 5, 7), np.stack([values[1:3]] * 2, axis=1))
+    assert Samples(held(np.eye(3), 4)).spikes.dtype == np.uint8
+    # One step, or steps that are copies, are an array like any other.
+    assert not samples.cut(1).still
+    assert not Samples(np.array(samples.cut(5).spikes)).still
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [(np.float16, np.float32), (np.float32, np.float32), (np.float64, np.float64)],
+)
+def test_other_values_are_no_wider_than_they_were(given: type, kept: type) -> None:
+    assert Samples(np.full((1, 2, 3), 0.5, given)).kind == kept
+    with pytest.raises(InputError, match="takes spikes or whole numbers"):
+        Samples(np.full((1, 2, 3), 0.5, given)).require_integers()
+
+
+def test_whole_numbers_too_large_for_graded_spikes_lose_nothing() -> None:
+    large = np.full((1, 2, 3), (1 << 32) - 1, np.uint32)
+    assert np.array_equal(Samples(large).spikes, large)

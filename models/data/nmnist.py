@@ -5,16 +5,13 @@ A folder holds ``<digit>/*.bin``, any number of them, or is where tonic keeps it
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from snnc.errors import InputError
-from snnc.models.data import cache, events, folders
+from snnc.models.data import events, folders
 from snnc.models.data.augment import AUGMENTATIONS
 from snnc.models.data.dataset import Dataset, share_out
 from snnc.samples import Samples
@@ -24,8 +21,8 @@ SENSOR = (34, 34, 2)  # columns, rows, polarities
 
 def load(folder: Path | None, spec: str, options: dict[str, Any]) -> Dataset:
     """The recordings of a folder, or of tonic."""
-    tonic = events.tonic()
-    files, labels, official = _recordings(tonic, folder)
+    events.tonic()  # said before the folder is looked at
+    files, labels, official = _recordings(folder)
     generator = np.random.default_rng(options["seed"])
     chosen = np.sort(generator.permutation(len(files))[: options["samples"] or None])
     files, labels = [files[i] for i in chosen], labels[chosen]
@@ -40,14 +37,14 @@ def load(folder: Path | None, spec: str, options: dict[str, Any]) -> Dataset:
     train, validation = (
         learning[part] for part in share_out(labels[learning], (len(learning) - validating, validating), generator)
     )
+    recordings = events.Recordings(labels, files, lambda k: events.camera(files[k]))
+    grid = events.Grid(SENSOR, options["steps"], options["window"], SENSOR[0], SENSOR[1])
+    frames = events.Frames.of(recordings, np.arange(len(files)), grid)
+    parts = [Samples(frames[part], labels[part], "nmnist") for part in (train, validation, test)]
+    return Dataset(parts[0], parts[1], parts[2], 10, spec, AUGMENTATIONS[options["augment"]])
 
-    def read(part: np.ndarray) -> Samples:
-        return Samples(np.stack([_frames(tonic, files[i], options) for i in part]), labels[part], "nmnist")
 
-    return Dataset(read(train), read(validation), read(test), 10, spec, AUGMENTATIONS[options["augment"]])
-
-
-def _recordings(tonic: Any, folder: Path | None) -> tuple[list[Path], np.ndarray, np.ndarray]:
+def _recordings(folder: Path | None) -> tuple[list[Path], np.ndarray, np.ndarray]:
     """Files, their labels, and which of them belong to the official test set (none for a plain folder)."""
     if folder and not (folders.require(folder) / "NMNIST").is_dir():
         files = sorted(p for p in folder.glob("[0-9]/*.bin") if p.is_file())
@@ -57,36 +54,7 @@ def _recordings(tonic: Any, folder: Path | None) -> tuple[list[Path], np.ndarray
             raise InputError("there are no recordings in this folder", where=str(folder), fix=fix)
         labels = np.array([int(p.parent.name) for p in files])
         return files, labels, np.zeros(len(files), bool)
-    place = folder or cache.root()
-    try:
-        # Tonic tells of its download on stdout, which is for results.
-        with contextlib.redirect_stdout(sys.stderr):
-            sets = [tonic.datasets.NMNIST(save_to=str(place), train=train) for train in (True, False)]
-    except (OSError, RuntimeError) as error:  # no network, a refused or damaged download
-        raise InputError(
-            f"tonic found no complete N-MNIST and could not download it: {error}",
-            where=str(place),
-            fix="name a folder of recordings: nmnist=FOLDER with FOLDER/<digit>/*.bin",
-        ) from None
+    cure = "name a folder of recordings: nmnist=FOLDER with FOLDER/<digit>/*.bin"
+    sets = events.sets("NMNIST", folder, {"train": True}, {"train": False}, fix=cure)
     files = [Path(p) for s in sets for p in s.data]
     return files, np.concatenate([s.targets for s in sets]), np.repeat([False, True], [len(s.data) for s in sets])
-
-
-def _frames(tonic: Any, path: Path, options: Mapping[str, Any]) -> np.ndarray:
-    """One recording as frames of zeros and ones, uint8 (steps, 2, 34, 34)."""
-    recorded = events.camera(path)
-    if not len(recorded) or recorded["x"].max() >= SENSOR[0] or recorded["y"].max() >= SENSOR[1]:
-        raise InputError(
-            f"this is not an N-MNIST recording: no events, or outside {SENSOR[0]}x{SENSOR[1]}", where=str(path)
-        )
-    steps, window = options["steps"], options["window"]
-    if np.any(np.diff(recorded["t"]) < 0):
-        raise InputError("this is not an N-MNIST recording: its times go backwards", where=str(path))
-    if not window and recorded["t"][-1] - recorded["t"][0] < steps:
-        raise InputError(f"it is too short to be divided into {steps} steps of whole microseconds", where=str(path))
-    if window:
-        to_frame = tonic.transforms.ToFrame(SENSOR, time_window=1000 * window, include_incomplete=True)
-    else:
-        to_frame = tonic.transforms.ToFrame(SENSOR, n_time_bins=steps)
-    frames = to_frame(recorded)[:steps] > 0
-    return np.pad(frames, ((0, steps - len(frames)), (0, 0), (0, 0), (0, 0))).astype(np.uint8)

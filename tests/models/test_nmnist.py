@@ -13,7 +13,7 @@ import pytest
 from splits import labels_of, parts, same
 
 from snnc.errors import InputError, UsageError
-from snnc.models.data import load
+from snnc.models.data import events, load
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +92,20 @@ def test_recordings_are_deterministic_and_the_specification_complete(
     assert same(load(data.spec), data)
     other = load(data.spec.replace("seed=1", "seed=2"))
     assert not np.array_equal(other.test.spikes, data.test.spikes)
+
+
+def test_recordings_are_made_frames_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SNNC_CACHE_DIR", str(tmp_path))
+    data = load(f"nmnist={folder}:steps=3")
+
+    def broken(path: Path) -> np.ndarray:
+        raise AssertionError(f"{path} is read")
+
+    monkeypatch.setattr(events, "camera", broken)
+    assert same(load(data.spec), data)
+    for options in ("steps=4", "steps=3,window=20", "steps=3,samples=30"):
+        with pytest.raises(AssertionError, match="is read"):
+            load(f"nmnist={folder}:{options}")
 
 
 def test_a_folder_may_have_any_number_of_recordings_and_colons_in_its_name(folder: Path, tmp_path: Path) -> None:
