@@ -183,7 +183,7 @@ def fit(
                     group["lr"] = plan.lr * (1 + math.cos(math.pi * progress)) / 2
                 batch = spikes[chosen, : plan.steps].to(compute.place)
                 batch = augment(batch, drawn) if augment else batch
-                loss = _loss(model, forward, batch, labels[chosen].to(compute.place), plan.penalty, compute)
+                loss = _loss(model, forward, batch, labels[chosen].to(compute.place), plan.penalty * progress, compute)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
