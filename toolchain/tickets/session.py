@@ -121,6 +121,7 @@ class Session:
             "precision": compute.precision,
             "compiled": compute.compiled,
             **request,
+            "rewind": self.recipe.rewind if request.get("rewind") is None else request["rewind"],
         }
         self._stages: dict[str, Stage] = {}
         self._current: tuple[str, Snapshot, dict[str, Tensor] | None] | None = None
