@@ -83,12 +83,13 @@ def fan_out(layer: Any, shape: torch.Size, dense: bool = False) -> Tensor:
         torch.ones_like(places).expand(1, groups, -1, -1),
         shared,
         stride=layer.stride,
-        padding=layer.padding,
         dilation=layer.dilation,
         groups=groups,
     )[0]
-    missing = [shape[-1] - reached.shape[-1], shape[-2] - reached.shape[-2]]
-    return functional.pad(reached, (0, missing[0], 0, missing[1]))
+    # Of the padded image; at its far sides there may be places that no kernel reaches.
+    (top, left), (rows, columns) = layer.padding, shape[-2:]
+    sides = (-left, columns + left - reached.shape[-1], -top, rows + top - reached.shape[-2])
+    return functional.pad(reached, sides)
 
 
 @torch.no_grad()
