@@ -29,6 +29,7 @@ MODELS: dict[str, str] = {
 RECIPES: dict[str, str] = {
     "conv": "snnc.models.conv:RECIPE",
     "mlp": "snnc.models.mlp:RECIPE",
+    "mlp-idx": "snnc.models.mlp:IDX",
     "resnet19": "snnc.models.resnet19:RECIPE",
     "spikformer": "snnc.models.spikformer:RECIPE",
     "spikformer-small": "snnc.models.spikformer:SMALL",

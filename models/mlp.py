@@ -46,3 +46,15 @@ class Mlp(Row):
 RECIPE = Recipe(
     name="mlp", model="mlp", args={"hidden": [256, 256], "neuron": "leaky", "beta": 0.9, "alpha": 0.5, "bias": False}
 )
+
+# For images of 28x28 in 4 steps, --data idx=FOLDER. After 8 epochs of MNIST a slope of 5 is right for 97.6 % of the
+# validation samples, one of 15 for 96 %.
+IDX = Recipe(
+    name="mlp-idx",
+    model="mlp",
+    args={"hidden": [256, 256], "neuron": "leaky", "beta": 0.9, "alpha": 0.5, "bias": False},
+    data="idx",
+    batch=128,
+    lr=2e-3,
+    slope=5,
+)

@@ -19,6 +19,7 @@ class Recipe:
     epochs: of a dense training, and of each training of a ticket including the epochs before the rewind point.
     rewind: epochs after which the weights are kept, to be restored when a ticket is trained (late rewinding).
     batch: samples per update. lr: peak learning rate of Adam.
+    slope: of the surrogate gradient, see ``snnc.models.spiking.SLOPE``; None is that.
     bits: signed width for which the weights are meant. dt: seconds that one step of the data stands for.
     """
 
@@ -30,6 +31,7 @@ class Recipe:
     rewind: int = 2
     batch: int = 64
     lr: float = 5e-3
+    slope: float | None = None
     bits: int = 8
     dt: float = 1e-3
 

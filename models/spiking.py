@@ -135,6 +135,13 @@ def population(kind: str, beta: float, alpha: float) -> nn.Module:
     return snn.Synaptic(alpha=alpha, beta=beta, reset_mechanism="zero", reset_delay=False, spike_grad=spike)
 
 
+def flatten(model: nn.Module, slope: float) -> None:
+    """Give all neurons of a model another slope of the surrogate gradient; what they compute stays the same."""
+    for neuron in model.modules():
+        if isinstance(neuron, snn.SpikingNeuron):
+            neuron.spike_grad = fused.FastSigmoid(slope)
+
+
 def population_names(layers: Sequence[nn.Module]) -> dict[int, str]:
     """Index of each population of neurons in `layers` -> its name: fc1, fc2, conv1, pool1 ...
 

@@ -38,5 +38,5 @@ def ticket() -> Checkpoint:
     model = parent.module()
     masks = at_random({name: np.arange(w.size).reshape(w.shape) % 3 == 0 for name, w in weights(model).items()}, 0)
     attach(model, masks)
-    ancestor = Parent(parent.state_dict, 0.75, parent.log)
+    ancestor = Parent(parent.state_dict, ARGS, 0.75, parent.log)
     return replace(dense(), state_dict=plain_state(model), masks=masks, parent=ancestor)

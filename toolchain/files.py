@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,18 +11,26 @@ from pathlib import Path
 
 from snnc.errors import InputError, UsageError
 
+# What the system says when there is no room, in the user's words.
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota of disk space is used up",
+    errno.EFBIG: "the file would be larger than this system allows",
+}
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that replaces it on success and vanishes on any error.
 
-    Folders are created as needed; UsageError where that is impossible.
+    Folders are created as needed; UsageError where that is impossible, or where there is no room.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     except OSError as error:
-        raise UsageError(f"cannot write there: {error.strerror}", where=str(path)) from None
+        reason = _FULL.get(error.errno or 0, error.strerror)
+        raise UsageError(f"cannot write there: {reason}", where=str(path)) from None
     os.close(handle)
     temporary = Path(name)
     try:
@@ -33,6 +42,11 @@ def atomic(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except IsADirectoryError:
         raise UsageError("cannot write there: it is a folder", where=str(path)) from None
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        fix = "make room, or write elsewhere; an older file of this name is unchanged"
+        raise UsageError(f"cannot write there: {_FULL[error.errno]}", where=str(path), fix=fix) from None
     finally:
         temporary.unlink(missing_ok=True)
 

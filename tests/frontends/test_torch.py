@@ -315,7 +315,7 @@ def ticket() -> Checkpoint:
         data="digits",
         seed=0,
         log=[],
-        parent=Parent(parent, 0.5, []),
+        parent=Parent(parent, args, 0.5, []),
         accuracy={"validation": 0.5, "test": 0.5},
     )
 

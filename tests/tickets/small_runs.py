@@ -17,13 +17,13 @@ from snnc.tickets import session, training
 from snnc.tickets.masks import Masks, plain_state
 from snnc.tickets.training import Plan, Snapshot
 
-# 64 x 16 + 16 x 10 weights.
+# 64 x 16 + 16 x 10 weights. The rates are so high because there are so few updates to come to life in.
 MLP = dataclasses.replace(
-    models.recipe("mlp").with_args(hidden=[16]), data="digits:steps=4", epochs=3, rewind=1, batch=128
+    models.recipe("mlp").with_args(hidden=[16]), data="digits:steps=4", epochs=3, rewind=1, batch=128, lr=3e-2
 )
 WEIGHTS = 64 * 16 + 16 * 10
 CONV = dataclasses.replace(
-    models.recipe("conv").with_args(channels=[3]), data="digits:steps=2", epochs=2, rewind=1, batch=256
+    models.recipe("conv").with_args(channels=[3]), data="digits:steps=4", epochs=2, rewind=1, batch=128, lr=5e-2
 )
 
 
@@ -35,7 +35,6 @@ class Fit:
     validation: Samples
     plan: Plan
     start: Snapshot | None
-    masked: bool
     states: dict[int, dict[str, Tensor]] = field(default_factory=dict)
 
 
@@ -67,8 +66,9 @@ def watched() -> Iterator[Spy]:
         *,
         start: Snapshot | None,
         after: Callable[[Snapshot], None],
+        **options: Any,
     ) -> None:
-        record = Fit(samples, validation, plan, start, any("parametrizations" in name for name in model.state_dict()))
+        record = Fit(samples, validation, plan, start)
         record.states[0] = plain_state(model)
         spy.fits.append(record)
 
@@ -76,12 +76,12 @@ def watched() -> Iterator[Spy]:
             record.states[snapshot.epoch] = plain_state(model)
             after(snapshot)
 
-        fit(model, samples, validation, plan, start=start, after=copy_then)
+        fit(model, samples, validation, plan, start=start, after=copy_then, **options)
         spy.events.append("fit")
 
-    def spied_evaluate(model: Any, samples: Samples) -> Any:
+    def spied_evaluate(model: Any, samples: Samples, **options: Any) -> Any:
         spy.events.append(f"evaluate {len(samples)}")
-        return evaluate(model, samples)
+        return evaluate(model, samples, **options)
 
     def spied_train(self: session.Session, name: str, model: Any, masks: Masks | None = None, **options: Any) -> Any:
         spy.stages.append((name, masks))

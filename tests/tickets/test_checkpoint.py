@@ -56,7 +56,7 @@ def test_the_file_is_a_plain_dict_with_packed_masks(path: Path) -> None:
     assert type(plain) is dict
     documented = "format version model state_dict masks dt reset bits data seed log parent accuracy"
     assert set(plain) == set(documented.split())
-    assert (plain["format"], plain["version"]) == ("snnc-checkpoint", 1)
+    assert (plain["format"], plain["version"]) == ("snnc-checkpoint", 2)
     assert plain["model"] == {"name": "mlp", "args": ARGS}
     mask = plain["masks"][WEIGHT]
     assert mask["shape"] == [7, 15]
@@ -131,9 +131,9 @@ HUGE = 10**12
 CASES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "another format": (put("format", to="other"), "not a checkpoint of snnc"),
     "tensors only": (drop("format"), "not a checkpoint of snnc"),
-    "a newer version": (put("version", to=2), "version 2 of the format, and this snnc reads version 1"),
-    "version as text": (put("version", to="1"), "version 1 of the format"),
-    "version as tensor": (put("version", to=torch.tensor([1, 1])), "of the format, and this snnc reads version 1"),
+    "a newer version": (put("version", to=3), "version 3 of the format, and this snnc reads version 2"),
+    "version as text": (put("version", to="2"), "version 2 of the format"),
+    "version as tensor": (put("version", to=torch.tensor([2, 2])), "of the format, and this snnc reads version 2"),
     "no version": (drop("version"), "version None of the format"),
     "an unknown field": (put("delays", to=[1]), "no field 'delays' in this version"),
     "an unknown field of the parent": (put("parent", "masks", to={}), "no field 'parent.masks' in this version"),
@@ -219,7 +219,7 @@ def test_a_wrong_field_is_named(path: Path, case: str) -> None:
 
 
 def test_a_newer_version_needs_a_newer_snnc(path: Path) -> None:
-    for version, fix in ((2, "update snnc"), (0, "train it again")):
+    for version, fix in ((3, "update snnc"), (1, "train it again")):
         plain = torch.load(path, weights_only=True)
         save_plain(plain | {"version": version}, path)
         with pytest.raises(InputError) as caught:

@@ -13,10 +13,11 @@ import torch
 from small_runs import CONV, MLP, WEIGHTS, Spy, equal, watched
 
 from snnc import tickets
-from snnc.errors import UsageError
+from snnc.errors import UsageError, VerificationError
 from snnc.tickets.checkpoint import Checkpoint, read
 from snnc.tickets.imp import STEPS, schedule
-from snnc.tickets.masks import sparsity
+from snnc.tickets.masks import by_magnitude
+from snnc.tickets.session import Stage
 
 
 @dataclasses.dataclass
@@ -122,7 +123,7 @@ def test_rewinding_restores_everything(recipe: Any, statistics: tuple[str, ...],
 
 
 def test_rewinding_to_epoch_zero_restores_the_initial_weights(tmp_path: Path) -> None:
-    spy = run(tmp_path, dataclasses.replace(MLP, rewind=0, epochs=1), rounds=1).spy
+    spy = run(tmp_path, dataclasses.replace(MLP, rewind=0, epochs=1), sparsity=0.5, rounds=1).spy
     masks = spy.masks("round 1 of 1")
     assert all(
         torch.equal(spy.fits[1].states[0][name][mask], spy.fits[0].states[0][name][mask])
@@ -209,8 +210,7 @@ def test_training_learns(ticket: Run) -> None:
     losses = [entry["loss"] for entry in ticket.checkpoint.log if entry["stage"] == "dense" and "loss" in entry]
     assert losses == sorted(losses, reverse=True)
     assert ticket.checkpoint.parent is not None
-    # A guess is right for one in ten, and for 15 % of 450 only once in thousands.
-    assert ticket.checkpoint.parent.accuracy > 0.15
+    assert ticket.checkpoint.parent.accuracy > 0.4  # a guess is right for one in ten
 
 
 def test_each_epoch_has_an_order_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,12 +227,35 @@ def test_data_and_epochs_replace_those_of_the_recipe(tmp_path: Path) -> None:
     assert [entry.get("epoch") for entry in checkpoint.log] == [1, None]
 
 
-def test_a_silent_layer_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_dead_ticket_is_refused_and_what_there_is_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """With so few weights that nothing reaches the threshold of the outputs."""
-    checkpoint = tickets.find(MLP, sparsity=0.995, rounds=1, epochs=2, out=tmp_path / "a.pt")
+    out = tmp_path / "a.pt"
+    tickets.train(MLP, out=out)
+    before = out.read_bytes()
+    with watched() as spy, pytest.raises(VerificationError) as caught:
+        tickets.find(MLP, sparsity=0.995, rounds=1, epochs=2, out=out)
+    assert caught.value.message.startswith("the ticket is dead: layer 'fc1' spikes 0.000")
+    assert (caught.value.where, caught.value.fix.split(",")[0]) == (str(out), "prune less")
+    assert "round 1 of 1: layer 'fc2' is silent" in caplog.text
+    # The test data was not looked at, an older result is left alone, and the trainings are not lost.
+    assert "evaluate 450" not in spy.events
+    assert out.read_bytes() == before
+    with watched() as again, pytest.raises(VerificationError):
+        tickets.find(MLP, sparsity=0.995, rounds=1, epochs=2, out=out, resume=True)
+    assert again.fits == []
+
+
+def test_a_control_may_be_dead(tmp_path: Path) -> None:
+    options = {"sparsity": 0.995, "rounds": 1, "epochs": 2, "control": "random-mask"}
+    checkpoint = tickets.find(MLP, out=tmp_path / "a.pt", **options)
     assert checkpoint.log[-1]["rate fc2"] < 1e-3
-    assert "layer 'fc2' is silent" in caplog.text
-    assert "round 1 of 1" in caplog.text
+    # It guesses the class that comes first.
+    assert checkpoint.accuracy["test"] == pytest.approx(0.1, abs=0.02)
+
+
+def test_a_rate_just_above_the_bound_is_not_dead() -> None:
+    log = [{"stage": "x", "epoch": 1}, {"stage": "x", "rate a": 1e-3, "rate b": 0.9e-3, "rate c": 0.0}]
+    assert Stage({}, {}, None, log).silent == {"b": 0.9e-3, "c": 0.0}
 
 
 # --- requests ------------------------------------------------------------------------------------
@@ -255,9 +278,9 @@ def test_the_schedule_goes_through_few_large_steps() -> None:
         ({"sparsity": -0.5}, "between 0 and 1; got -0.5", "for instance 0.9"),
         ({"sparsity": float("nan")}, "between 0 and 1; got nan", "for instance 0.9"),
         ({"method": "immp"}, "no method 'immp'", "did you mean 'imp'?"),
-        ({"method": "snip"}, "no method 'snip'", "methods: imp"),
+        ({"method": "snip"}, "no method 'snip'", "methods: imp, early-bird, conns, binw-conns, patchs, ecpt"),
         ({"control": "random"}, "no control 'random'", "did you mean 'random-mask'?"),
-        ({"control": "x"}, "no control 'x'", "controls: random-mask, reinit"),
+        ({"control": "x"}, "no control 'x'", "controls: random-mask, reinit, random-patches"),
         ({"rounds": 0}, "at least one round, got 0", ""),
         ({"epochs": 0}, "epochs must be at least 1, got 0", ""),
         ({"epochs": 1}, "rewound to epoch 1, so a training needs more epochs than that; got 1", "--epochs 2 or more"),
@@ -275,7 +298,19 @@ def test_an_impossible_request_is_refused_with_a_cure(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_ticket_has_an_empty_layer(tmp_path: Path) -> None:
-    checkpoint = tickets.find(MLP, sparsity=0.9999, rounds=1, epochs=2, out=tmp_path / "a.pt")
-    assert [int(mask.sum()) for mask in checkpoint.masks.values()] == [1, 1]
-    assert checkpoint.log[-1]["sparsity"] == sparsity(checkpoint.masks) == 1 - 2 / WEIGHTS
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_no_ticket_has_an_empty_layer(scope: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        tickets.find(MLP, sparsity=0.9999, rounds=1, scope=scope, epochs=2, out=tmp_path / "a.pt")
+    size, names = {
+        "global": ("1,184", "layers.1.weight, layers.3.weight"), "layer": ("1,024", "layers.1.weight"),
+    }[scope]  # fmt: skip
+    assert caught.value.message == f"a sparsity of 0.9999 leaves 0 of {size} weights, and a layer would be empty"
+    assert caught.value.where == names
+    # The cure is one.
+    most = float(caught.value.fix.removeprefix("at most ").split()[0])
+    masks = by_magnitude(
+        {name: np.ones((16, 64 if name == "layers.1.weight" else 10)) for name in names.split(", ")}, None, most
+    )
+    assert all(mask.any() for mask in masks.values())
+    assert not (tmp_path / "a.pt").exists()

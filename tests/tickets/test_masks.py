@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from snnc import models
+from snnc.errors import UsageError
 from snnc.models.spiking import SpikingNetwork
 from snnc.tickets.masks import Masks, at_random, attach, by_magnitude, plain_state, prunable, sparsity, weights
 
@@ -42,13 +43,15 @@ def test_only_weights_of_layers_can_be_pruned() -> None:
 def test_counts_are_exact_and_pruned_weights_stay_pruned(sizes: list[int], shares: list[float], seed: int) -> None:
     rng = np.random.default_rng(seed)
     first, second = ({str(k): rng.normal(size=n) for k, n in enumerate(sizes)} for _ in range(2))
-    total, layers = sum(sizes), len(sizes)
+    total = sum(sizes)
+    # At most all but one weight of each layer.
+    shares = [share * (1 - len(sizes) / total) for share in shares]
     early = by_magnitude(first, None, shares[0])
     # The weights differ by now, and those that were pruned may have become the largest.
     late = by_magnitude({name: w + 9 * ~early[name] for name, w in second.items()}, early, shares[1])
     for masks, share in ((early, shares[0]), (late, shares[1])):
         kept = int(flat(masks).sum())
-        assert kept == layers if kept != round((1 - share) * total) else kept >= layers
+        assert kept == round((1 - share) * total)
         assert sparsity(masks) == pytest.approx(1 - kept / total)
         assert all(mask.any() for mask in masks.values())
     assert not np.any(flat(late) & ~flat(early))
@@ -74,9 +77,27 @@ def test_a_layer_keeps_its_largest_weight_however_small() -> None:
     masks = by_magnitude({"a": np.array([0.001, -0.003, 0.002]), "b": np.arange(1.0, 8.0)}, None, 0.8)
     assert masks["a"].tolist() == [False, True, False]
     assert masks["b"].tolist() == [False] * 6 + [True]
-    # Even where that is more than was asked for.
-    masks = by_magnitude({"a": np.ones(3), "b": np.ones(3), "c": np.ones(3)}, None, 0.99)
-    assert [int(m.sum()) for m in masks.values()] == [1, 1, 1]
+    ones = {name: np.ones(3) for name in "abc"}
+    assert [int(m.sum()) for m in by_magnitude(ones, None, 2 / 3).values()] == [1, 1, 1]
+    with pytest.raises(UsageError) as caught:
+        by_magnitude(ones, None, 0.8)
+    assert caught.value.message == "a sparsity of 0.8 leaves 2 of 9 weights, and a layer would be empty"
+    assert (caught.value.where, caught.value.fix) == ("a, b, c", "at most 0.6667 leaves each layer a weight")
+
+
+def test_in_the_scope_of_layers_each_keeps_the_same_share() -> None:
+    """However large the weights of one are beside those of another."""
+    found = weights(conv())
+    found["layers.0.weight"] = found["layers.0.weight"] * 100
+    masks: Masks | None = None
+    for share in (0.5, 0.75):
+        before, masks = masks, by_magnitude(found, masks, share, "layer")
+        for name, mask in masks.items():
+            assert mask.sum() == round((1 - share) * mask.size)
+            assert np.abs(found[name][mask]).min() >= np.abs(found[name][~mask]).max()
+            assert before is None or not np.any(mask & ~before[name])
+    # Globally, the large layer keeps everything.
+    assert by_magnitude(found, None, 0.5)["layers.0.weight"].all()
 
 
 def test_ties_go_to_the_first_in_order() -> None:

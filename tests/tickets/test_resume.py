@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,10 @@ def test_without_resuming_an_unfinished_run_is_forgotten(whole: bytes, tmp_path:
         ({"seed": 7}, "seed (was 0)"),
         ({"control": "reinit"}, "control (was None)"),
         ({"rounds": None}, "rounds (was 2)"),
+        ({"rewind": 0}, "rewind (was 1)"),
+        ({"penalty": 1.0}, "penalty (was None)"),
+        ({"precision": "bfloat16"}, "precision (was float32)"),
+        ({"method": "binw-conns", "rounds": None}, "method (was imp), rounds (was 2), scope (was global)"),
         ({"epochs": 4}, "epochs (was 3)"),
         ({"data": "digits:steps=5"}, "data (was digits:steps=4,encoding=rate,seed=0)"),
     ],
@@ -153,6 +158,8 @@ def test_another_recipe_or_algorithm_is_not_resumed(tmp_path: Path) -> None:
     interrupt(out, 1)
     with pytest.raises(UsageError, match=r"other arguments: args \(was .*'hidden': \[16\]"):
         tickets.find(MLP.with_args(hidden=[17]), **REQUEST, out=out, resume=True)
+    with pytest.raises(UsageError, match=r"other arguments: rewind \(was 1\)"):
+        tickets.find(replace(MLP, rewind=2), **REQUEST, out=out, resume=True)
     with pytest.raises(UsageError, match=r"other arguments: method \(was imp\)"):
         tickets.train(MLP, out=out, resume=True)
 

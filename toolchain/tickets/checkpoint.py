@@ -25,6 +25,7 @@ and the tensors of the file must fit it by name, shape and type.
 from __future__ import annotations
 
 import inspect
+import io
 import math
 import sys
 from collections.abc import Mapping
@@ -130,9 +131,12 @@ def decode(plain: Any, path: Path) -> Checkpoint:
 
 def save_plain(value: Any, path: Path) -> None:
     """torch.save to a file that appears complete or not at all; equal values give equal bytes."""
-    # Given a path, torch.save would write the temporary file's name into the archive.
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        torch.save(_interned(value), file)
+    # Given a path, torch.save would write the temporary file's name into the archive; given a file, it would say
+    # that a position is unexpected where the disk is full.
+    content = io.BytesIO()
+    torch.save(_interned(value), content)
+    with atomic(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def _interned(value: Any) -> Any:

@@ -17,12 +17,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import snntorch as snn
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from snnc.models.fused import FastSigmoid
+from snnc.models.spiking import flatten
 from snnc.tickets.checkpoint import Checkpoint
 from snnc.tickets.masks import kept_of, prunable
 from snnc.tickets.search import Search
@@ -105,9 +104,7 @@ def search_connections(model: nn.Module, names: list[str], sparsity: float, *, b
             nn.init.normal_(weight, std=math.sqrt(2 / inputs))
             weight.requires_grad = False
             parametrize.register_parametrization(layers[name], "weight", Selected(weight.shape, count, binary))
-    for neuron in model.modules():
-        if isinstance(neuron, snn.SpikingNeuron):
-            neuron.spike_grad = FastSigmoid(SLOPE)
+    flatten(model, SLOPE)
 
 
 def find(session: Session, search: Search) -> Checkpoint:

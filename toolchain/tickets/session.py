@@ -20,7 +20,7 @@ from snnc import models
 from snnc.errors import InputError, UsageError, VerificationError
 from snnc.models.data import load
 from snnc.models.recipe import Recipe
-from snnc.models.spiking import SpikingNetwork
+from snnc.models.spiking import SpikingNetwork, flatten
 from snnc.tickets import Progress, archive
 from snnc.tickets.balance import Groups
 from snnc.tickets.checkpoint import Checkpoint, Parent, pack, save_plain, unpack
@@ -121,6 +121,7 @@ class Session:
             "precision": compute.precision,
             "compiled": compute.compiled,
             **request,
+            "rewind": self.recipe.rewind if request.get("rewind") is None else request["rewind"],
         }
         self._stages: dict[str, Stage] = {}
         self._current: tuple[str, Snapshot, dict[str, Tensor] | None] | None = None
@@ -130,7 +131,10 @@ class Session:
     def fresh(self, number: int = 0, **args: Any) -> SpikingNetwork:
         """The untrained network; its weights follow from the seed and `number`. args: instead of the session's."""
         with seeded(derive(self.seed, _WEIGHTS, number)):
-            return models.model(self.recipe.model)(**{**self.args, **args})
+            model = models.model(self.recipe.model)(**{**self.args, **args})
+        if self.recipe.slope is not None:
+            flatten(model, self.recipe.slope)
+        return model
 
     def loaded(self, state: Mapping[str, Tensor], **args: Any) -> SpikingNetwork:
         """The network with the weights, and everything else, of `state`."""

@@ -85,12 +85,15 @@ def fan_out(layer: Any, shape: torch.Size, weight: Tensor) -> Tensor:
         return weight.sum(0)
     # Each output place reaches back to where its kernel lies; the sum over output channels goes first, per group.
     shared = weight.unflatten(0, (layer.groups, -1)).sum(1)  # (groups, in / groups, rows, columns)
-    geometry = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
+    geometry = {"stride": layer.stride, "dilation": layer.dilation}
     kernel = weight.new_zeros(1, 1, *layer.kernel_size)
-    places = functional.conv2d(weight.new_zeros(1, 1, *shape[-2:]), kernel, **geometry)
+    places = functional.conv2d(weight.new_zeros(1, 1, *shape[-2:]), kernel, padding=layer.padding, **geometry)
     everywhere = torch.ones_like(places).expand(1, layer.groups, -1, -1)
     reached = functional.conv_transpose2d(everywhere, shared, groups=layer.groups, **geometry)[0]
-    return functional.pad(reached, (0, shape[-1] - reached.shape[-1], 0, shape[-2] - reached.shape[-2]))
+    # Of the padded image; at its far sides there may be places that no kernel reaches.
+    (top, left), (rows, columns) = layer.padding, shape[-2:]
+    sides = (-left, columns + left - reached.shape[-1], -top, rows + top - reached.shape[-2])
+    return functional.pad(reached, sides)
 
 
 @torch.no_grad()
