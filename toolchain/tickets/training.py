@@ -237,7 +237,7 @@ def evaluate(
         with compute.cast():
             for name, spikes in model.trace(_time_first(batch[:, :steps].to(compute.place))):
                 totals[name] = totals.get(name, 0.0) + float((spikes != 0).double().mean()) * len(batch)
-        counts.append(spikes.sum(0).cpu())
+        counts.append(spikes.float().sum(0).cpu())
     rates = {name: total / len(samples) for name, total in totals.items()}
     return accuracy(torch.cat(counts).numpy(), _labels(samples)), rates
 
