@@ -12,15 +12,23 @@ from snnc.tickets.session import Session, Stage
 
 
 def control(
-    session: Session, name: str, masks: Masks, start: Mapping[str, Tensor], *, epochs: int, rewind: int, **how: Any
+    session: Session,
+    name: str,
+    masks: Masks,
+    start: Mapping[str, Tensor],
+    *,
+    epochs: int,
+    rewind: int,
+    stage: str = "",
+    **how: Any,
 ) -> Stage:
     """The training of a control.
 
     name: "random-mask", as many weights of each layer as in `masks`, at random places, or "reinit", these places with
     new initial weights. start, rewind: the weights that the ticket starts with, and the epochs that they have had.
-    epochs: of a whole training. how: options of :meth:`Session.train`.
+    epochs: of a whole training. stage: what it is called in the session; its name, if not given. how: options of :meth:`Session.train`.
     """
     if name == "reinit":
-        return session.train(name, session.fresh(1), masks, epochs=epochs, **how)
+        return session.train(stage or name, session.fresh(1), masks, epochs=epochs, **how)
     drawn = at_random(masks, session.draw())
-    return session.train(name, session.loaded(start), drawn, epochs=epochs - rewind, **how)
+    return session.train(stage or name, session.loaded(start), drawn, epochs=epochs - rewind, **how)
