@@ -78,7 +78,7 @@ def page(suites: dict[str, list[Run]], commands: dict[str, str], plots: dict[str
     lines += [goal.row(ticket_store.rows(suites.get(goal.suite, []))) for goal in GOALS]
     lines += [
         "",
-        f"Equal accuracy: of each seed the network of a method that costs the fewest SynOps among those at most",
+        "Equal accuracy: of each seed the network of a method that costs the fewest SynOps among those at most",
     ]
     lines += [f"{100 * MARGIN:.1f} points less accurate than the dense one, both on validation samples; the dense one"]
     lines += ["is one of them. SynOps of these networks, on test samples, are compared."]

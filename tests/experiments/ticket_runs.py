@@ -223,7 +223,7 @@ def operations(model: SpikingNetwork, samples: Samples) -> float:
     counted = synops.count(model, samples)
     if samples.kind != np.uint8:
         name, layer = next(iter(prunable(model).items()))
-        fan = synops.fan_out(layer, torch.Size((1, *samples.shape))).numpy()
+        fan = synops.fan_out(layer, torch.Size((1, *samples.shape)), (layer.weight.detach() != 0).float()).numpy()
         counted[name] = float(((samples.spikes[:, 0] != 0) * fan).sum() * samples.steps / len(samples))
     total = sum(counted.values())
     if isinstance(model, Spikformer):

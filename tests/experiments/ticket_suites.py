@@ -87,7 +87,11 @@ def digits(seed: int, asked: Asked) -> Iterator[Job]:
         return Job("digits", method, options.pop("recipe", recipe), seed, searches, **options)
 
     yield job("imp", imp(*LEVELS), walk=True, controls=CONTROLS, dense=True, cores=CORES)
-    yield job("imp, priced", imp(*LEVELS, objective=CHEAPEST, penalty=asked.penalty), walk=True, choice=True)
+    # What a price on operations can do takes longer trainings, so those without one are there as well.
+    longer = replace(recipe, epochs=40)
+    priced = imp(*LEVELS, objective=CHEAPEST, penalty=asked.penalty)
+    yield job("imp, 40 epochs", imp(*LEVELS), walk=True, dense=True, recipe=longer)
+    yield job("imp, priced, 40 epochs", priced, walk=True, choice=True, recipe=longer)
     yield job("imp, to initial weights", imp(*LEVELS, rewind=0), walk=True)
     yield job("one-shot", tuple(Search("imp", sparsity=s, rounds=1) for s in LEVELS), walk=True)
     yield job("conns", tuple(Search("conns", sparsity=s) for s in LEVELS))
@@ -96,14 +100,14 @@ def digits(seed: int, asked: Asked) -> Iterator[Job]:
     yield job("imp, early time", imp(*LEVELS[:4], early_time=True), walk=True, at=(0.95,))
     yield job("imp, balanced", imp(*LEVELS[:5], balance=CORES), walk=True, at=(0.9, 0.95, 0.98), cores=CORES)
     long = (Search("imp", sparsity=0.98, rate=0.25),)
-    yield job("imp, long", long, walk=True, at=(0.98,), recipe=replace(recipe, epochs=40))
+    yield job("imp, 40 epochs, 25 % a round", long, walk=True, at=(0.98,), recipe=longer)
     yield from _patches("digits", models.recipe("spikformer"), seed, PATCHES, (0.5, 0.8))
 
 
 def mnist(seed: int, asked: Asked) -> Iterator[Job]:
     """The larger images of 28x28."""
     data = f"idx={asked.folder('mnist')}:steps=4"
-    recipe = replace(models.recipe("mlp"), data=data, batch=128)
+    recipe = replace(models.recipe("mlp-idx"), data=data)
 
     def job(method: str, searches: tuple[Search, ...], **options: Any) -> Job:
         return Job("mnist", method, recipe, seed, searches, walk=method.startswith("imp"), **options)
