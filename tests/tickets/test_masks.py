@@ -82,7 +82,7 @@ def test_a_layer_keeps_its_largest_weight_however_small() -> None:
     with pytest.raises(UsageError) as caught:
         by_magnitude(ones, None, 0.8)
     assert caught.value.message == "a sparsity of 0.8 leaves 2 of 9 weights, and a layer would be empty"
-    assert (caught.value.where, caught.value.fix) == ("a, b, c", "at most 0.6667 leaves each layer a weight")
+    assert (caught.value.where, caught.value.fix) == ("a, b, c", "at most 0.666666 leaves each layer a weight")
 
 
 def test_in_the_scope_of_layers_each_keeps_the_same_share() -> None:

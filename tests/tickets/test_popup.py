@@ -115,7 +115,7 @@ def test_an_empty_layer_is_refused(tmp_path: Path) -> None:
         tickets.find(MLP, method="conns", sparsity=0.999, out=tmp_path / "a.pt")
     assert caught.value.message == "a sparsity of 0.999 leaves 0 of 160 weights, and a layer would be empty"
     assert caught.value.where == "layers.3.weight"
-    assert caught.value.fix.startswith("at most 0.9938 ")
+    assert caught.value.fix.startswith("at most 0.99375 ")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,6 +7,7 @@ kept under the weight's name in the state dict (``layers.1.weight``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -107,7 +108,8 @@ def kept_of(size: int, sparsity: float, layers: Iterable[str]) -> int:
         raise UsageError(
             f"a sparsity of {sparsity:g} leaves {count} of {size:,} weights, and a layer would be empty",
             where=", ".join(names),
-            fix=f"at most {1 - len(names) / size:.4g} leaves each layer a weight",
+            # Rounded down, never to 1.
+            fix=f"at most {math.floor(1e6 * (1 - len(names) / size)) / 1e6:g} leaves each layer a weight",
         )
     return count
 

@@ -154,7 +154,7 @@ def fit(
 
     start: a snapshot of the same training, from which to go on. after: called with a snapshot after each epoch.
     augment: applied to each batch (batch, steps, *shape). watch: see :data:`Watch`.
-    Raises InputError where the loss is no number any more.
+    Raises InputError where the loss or a weight is no number any more.
     """
     compute = compute or Compute(device="cpu")
     model.to(compute.place)
@@ -189,9 +189,12 @@ def fit(
                 optimizer.step()
                 losses.append(loss.detach())
         mean = float(torch.stack(losses).double().mean())
-        if not math.isfinite(mean):
+        # Weights that are no numbers make neurons silent, of which the loss is finite.
+        lost = [name for name, value in model.state_dict().items() if not bool(value.isfinite().all())]
+        if lost or not math.isfinite(mean):
+            what = f"'{lost[0]}' holds NaN or infinity" if math.isfinite(mean) else f"the loss is {mean}"
             raise InputError(
-                f"the training has diverged: in epoch {epoch + 1} the loss is {mean}",
+                f"the training has diverged: in epoch {epoch + 1} {what}",
                 where=train.name,
                 fix="train with a smaller learning rate (Recipe.lr)",
             )
