@@ -35,6 +35,7 @@ RANKS = [
     {"snnc.crossbars"},
     {"snnc.pipeline", "snnc.report", "snnc.datasets", "snnc.verification"},
     {"snnc.cures", "snnc.grouping"},
+    {"snnc.chip"},
     {"snnc"},
     {"snnc.workflow"},
     {"snnc.runs"},

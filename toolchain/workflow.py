@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snnc import datasets, frontends, report
+from snnc import datasets, families, frontends, report
 from snnc.compilation import Options, Spent
 from snnc.datasets import Feed
 from snnc.errors import DoesNotFit, UsageError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # the compiler, which nothing that is simulated needs
     import numpy as np
 
     from snnc import pipeline
+    from snnc.chip import Chip
     from snnc.quantization.grid import Tune
 
 Progress = Callable[[int, int, str], None]
@@ -46,6 +47,22 @@ def load_samples(spec: str | None, split: str, *, network: Network | None = None
     if spec is None or spec == NO_DATA:
         return None
     return datasets.samples(spec, split, feed=None if network is None else Feed.of(network))
+
+
+def chip(target: str | Target) -> Chip:
+    """What a search for tickets asks of a target: ``tickets.find(..., chip=chip("loihi2"))``.
+
+    target: a chip of a mesh or its name; UsageError for chips with a clock.
+    """
+    from snnc.chip import Chip
+
+    found = families.load(target) if isinstance(target, str) else target
+    if not isinstance(found, Target):
+        raise UsageError(
+            f"tickets are balanced and priced for chips of a mesh, and {found.name} is none",
+            fix="choose another --target (snnc targets)",
+        )
+    return Chip(found)
 
 
 def compile_file(

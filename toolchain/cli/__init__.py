@@ -11,11 +11,13 @@ from typing import Annotated
 
 from cyclopts import CycloptsError, Parameter
 
-from snnc.cli import lava
+from snnc.cli import lava, training
 from snnc.cli.options import console
 from snnc.cli.verbs import app
 from snnc.errors import SnncError, UsageError
 
+app.command(training.train)
+app.command(training.ticket, help_format="plaintext")  # its table of methods keeps its lines
 app.command(lava.app)
 app.meta.default_parameter = Parameter(negative=())
 app.meta.suppress_keyboard_interrupt = False

@@ -15,7 +15,6 @@ from snnc.models.specification import names
 
 console = Console()
 
-RecipeName = Annotated[str, Parameter(help="A recipe of snnc.models: mlp or conv.")]
 Model = Annotated[Path, Parameter(help="A checkpoint (.pt), a NIR file (.nir) or a lava-dl network (.net).")]
 ImageFile = Annotated[Path, Parameter(help="An image.snnc.")]
 Chip = Annotated[str, Parameter(help="A chip (snnc targets) or a .toml file.")]
@@ -25,21 +24,6 @@ Approximate = Annotated[
 ]
 OUT = ["--output", "-o"]
 DATA_SETS = names()
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Training:
-    """Options of training.
-
-    data: data set (:mod:`snnc.models.data`); the recipe's own, if not given.
-    epochs: of each training, instead of the recipe's.
-    """
-
-    data: Annotated[str | None, Parameter(help=f"Data set: {DATA_SETS}.")] = None
-    epochs: Annotated[int | None, Parameter(help="Of each training, instead of the recipe's.")] = None
-    seed: Seed = 0
-    resume: Annotated[bool, Parameter(help="Go on where an interrupted run of the same command stopped.")] = False
 
 
 @Parameter(name="*")
@@ -200,7 +184,6 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(",")))
 
 
-AS_THE_RECIPE_SAYS = Training()
 AS_THE_FILE_SAYS = Source()
 AS_USUAL = Compiling()
 ITS_OWN_DATA = Selection()

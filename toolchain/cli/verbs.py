@@ -1,8 +1,8 @@
-"""The verbs, but for those of Lava: parse, call, print."""
+"""The verbs, but for those that train and those of Lava: parse, call, print."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,7 +10,6 @@ from cyclopts import App, Parameter
 
 from snnc.cli.options import (
     AS_THE_FILE_SAYS,
-    AS_THE_RECIPE_SAYS,
     AS_USUAL,
     DATA_SETS,
     ITS_OWN_DATA,
@@ -21,13 +20,11 @@ from snnc.cli.options import (
     Compiling,
     ImageFile,
     Model,
-    RecipeName,
     Run,
     Seed,
     Selection,
     Source,
     Timing,
-    Training,
     console,
     spike_rows,
 )
@@ -42,54 +39,6 @@ app = App(
     result_action="return_value",  # the exit code is ours
     suppress_keyboard_interrupt=False,  # and so is this one
 )
-
-
-@app.command
-def train(
-    recipe: RecipeName,
-    *,
-    output: Annotated[Path, Parameter(name=OUT, help="The checkpoint to write.")],
-    training: Training = AS_THE_RECIPE_SAYS,
-) -> None:
-    """Train the dense network of a recipe."""
-    from snnc import models, tickets
-
-    chosen = models.recipe(recipe)
-    with console.progress(f"train {recipe}") as move:
-        checkpoint = tickets.train(chosen, **asdict(training), out=output, progress=_staged(move))
-    _trained(checkpoint, output)
-
-
-@app.command
-def ticket(
-    recipe: RecipeName,
-    *,
-    output: Annotated[Path, Parameter(name=OUT, help="The checkpoint to write: the ticket and its dense parent.")],
-    method: Annotated[Literal["imp"], Parameter(help="imp: iterative magnitude pruning with late rewinding.")] = "imp",
-    sparsity: Annotated[float, Parameter(help="Share of the weights to remove, between 0 and 1.")] = 0.95,
-    control: Annotated[
-        Literal["random-mask", "reinit"] | None,
-        Parameter(help="What a ticket must beat: as many weights at random places, or new initial weights."),
-    ] = None,
-    rounds: Annotated[int | None, Parameter(help="Prunings on the way, each removing the same share.")] = None,
-    training: Training = AS_THE_RECIPE_SAYS,
-) -> None:
-    """Find a lottery ticket: a sparse subnetwork that trains as well as the dense network."""
-    from snnc import models, tickets
-
-    chosen = models.recipe(recipe)
-    with console.progress(f"ticket {recipe}") as move:
-        checkpoint = tickets.find(
-            chosen,
-            method=method,
-            sparsity=sparsity,
-            control=control,
-            rounds=rounds,
-            **asdict(training),
-            out=output,
-            progress=_staged(move),
-        )
-    _trained(checkpoint, output)
 
 
 @app.command
@@ -426,17 +375,6 @@ def _more(text: str, counted: Any) -> str:
     return f"{text}\n\n{report.neurobench_table(counted)}" if console.verbose else text
 
 
-def _staged(move: Any) -> Any:
-    return lambda stage, done, total, note: move(done, total, f"{stage} {note}")
-
-
 def _notes(about: dict[str, Any]) -> None:
     for note in about.get("notes", ()):
         console.note(f"{note['kind']}: {note['text']}")
-
-
-def _trained(checkpoint: Any, output: Path) -> None:
-    from snnc.report import training
-
-    text, data = training.summary(checkpoint)
-    console.result(f"{text}\n{'wrote':13}{output}", {**data, "file": str(output)})

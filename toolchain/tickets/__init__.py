@@ -77,8 +77,8 @@ def find(
 
     search, or its fields as options: what to look for (:class:`Search`). chip: the target
     (``snnc.workflow.chip(name)``), for what is balanced on its cores or chosen by its energy. Everything else as in
-    :func:`train`. Raises
-    VerificationError for a ticket of which a layer is silent.
+    :func:`train`. Raises VerificationError for a ticket of which a layer is silent, and what the chip raises for
+    networks that it is not for.
     """
     if search is not None and options:
         raise UsageError(f"give a search or its fields, not both: {', '.join(options)}")
@@ -87,7 +87,14 @@ def find(
     settings: dict[str, Any] = {"data": data, "epochs": epochs, "seed": seed, "out": out, "resume": resume}
     settings |= {"progress": progress, "chip": chip}
     compute = {"device": device, "precision": precision, "compiled": compiled, "threads": threads}
-    return _run(recipe, asdict(asked), lambda session: algorithm.find(session, asked), settings, compute)
+
+    def searched(session: Session) -> Checkpoint:
+        if chip is not None:
+            chip.check(session)
+        found: Checkpoint = algorithm.find(session, asked)
+        return found
+
+    return _run(recipe, {**asdict(asked), "chip": chip and chip.name}, searched, settings, compute)
 
 
 def _run(

@@ -55,6 +55,12 @@ class Made:
         return counts(stored, {name: group[living[name]] for name, group in self.groups.items()})
 
     @property
+    def cores(self) -> int:
+        """Cores that have living neurons."""
+        rows = {name: alive.any(axis=1) for name, alive in self.alive.items()}
+        return len(set().union(*(self.groups[name][living].tolist() for name, living in rows.items())))
+
+    @property
     def utilisation(self) -> float:
         """Of these cores, see :func:`snnc.tickets.balance.mean_utilisation`."""
         return mean_utilisation(self.counts.values())

@@ -117,6 +117,8 @@ def find(session: Session, search: Search) -> Checkpoint:
         compiler, seed = _compiler(session, search.balance), session.draw(len(found) + 1)
         state = cores.level(session.loaded(stage.state), stage.masks, compiler, chosen.groups, seed=seed)
         stage = session.pruned("level", *state)
+        made = compiler(session.loaded(stage.state), chosen.groups)
+        notes.append({"stage": "balance", "cores": made.cores, "utilisation": made.utilisation})
     return session.finish(stage, dense.stage, alive=not search.control, groups=chosen.groups, notes=notes)
 
 

@@ -159,7 +159,7 @@ class Search:
 
     def _check_schedule(self, schedule: tuple[float, ...]) -> None:
         others = [name for name in ("sparsity", "rounds", "rate") if getattr(self, name) is not None]
-        if others:
+        if others and (others != ["sparsity"] or self.sparsity != schedule[-1]):  # which is checked once more
             raise UsageError("the schedule says how much is pruned in each round", fix=f"leave out {', '.join(others)}")
         for value in schedule:
             _share("each step of the schedule", "weights", value)

@@ -43,6 +43,13 @@ _logger = logging.getLogger(__name__)
 class Chip(Protocol):
     """What a search asks of the target. It is handed in, for tickets are made before there is a compiler."""
 
+    @property
+    def name(self) -> str:
+        """Of the target; a run is only resumed for the same one."""
+
+    def check(self, session: Session) -> None:
+        """Raise the error of a network that the chip is not for, before it is trained."""
+
     def compiler(self, session: Session, cores: int) -> Compiler:
         """What compiles the session's networks on so many cores (:func:`snnc.tickets.cores.rebalance`)."""
 
