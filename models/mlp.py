@@ -47,8 +47,8 @@ RECIPE = Recipe(
     name="mlp", model="mlp", args={"hidden": [256, 256], "neuron": "leaky", "beta": 0.9, "alpha": 0.5, "bias": False}
 )
 
-# For images of 28x28 in 4 steps, --data idx=FOLDER. After 8 epochs of MNIST a slope of 5 is right for 97.6 % of the
-# validation samples, one of 15 for 96 %.
+# For images of 28x28 in 4 steps, --data idx=FOLDER. After 8 epochs of MNIST a network is right for 97.8 % of the
+# validation samples with a slope of 2, 97.6 % with 5, 96 % with 15.
 IDX = Recipe(
     name="mlp-idx",
     model="mlp",
@@ -56,5 +56,5 @@ IDX = Recipe(
     data="idx",
     batch=128,
     lr=2e-3,
-    slope=5,
+    slope=2,
 )

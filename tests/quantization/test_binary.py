@@ -98,7 +98,8 @@ def test_channels_of_different_magnitudes_have_thresholds_of_their_own() -> None
     assert set(np.unique(result.projections[0].op.weight)) == {-128, 128}
     threshold = result["out"].params["threshold"]
     assert [len(np.unique(t)) for t in threshold] == [1] * 4
-    assert list(threshold[:, 0, 0]) == [round(128 / m) for m in (0.1, 0.2, 0.4, 0.7)]
+    # Membranes of exact weights lose fractions alone: they are above a threshold if they are above its whole part.
+    assert list(threshold[:, 0, 0]) == [int(128 / m + 1e-9) for m in (0.1, 0.2, 0.4, 0.7)]
 
 
 def test_more_magnitudes_than_a_core_holds_are_rounded_as_others_are() -> None:

@@ -29,7 +29,7 @@ def exact(layer: Layer, signs: Limits, model: str, groups: int) -> Scale | None:
     largest[~weighted] = largest.max()  # no weights: any scale will do
     factor = (1 / largest)[layer.channels]
     for exponent in range(signs.exponent, -1, -1):
-        scale = Scale(factor, exponent)
+        scale = Scale(factor, exponent, exact=True)
         fits = np.all(layer.threshold * scale.unit <= signs.threshold)
         if fits and np.all(np.abs(layer.bias) * scale.unit <= signs.bias):
             same = np.ptp(factor) == 0

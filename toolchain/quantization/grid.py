@@ -64,11 +64,13 @@ class Limits:
 class Scale:
     """What a volt is, for each neuron of a layer.
 
-    factor: S / 2**exponent, which turns weights into mantissas, float64 (neurons,). exponent: e.
+    factor: S / 2**exponent, which turns weights into mantissas, float64 (neurons,). exponent: e. exact: whether that
+    leaves nothing of them to round.
     """
 
     factor: np.ndarray
     exponent: int
+    exact: bool = False
 
     @property
     def unit(self) -> np.ndarray:
@@ -260,10 +262,12 @@ def registers(layer: Layer, scale: Scale, limits: Limits, model: str) -> Populat
     """The neurons of the layer with integer parameters.
 
     Where nothing decays, membranes are whole numbers, which are above a threshold if they are above its whole part.
+    Where weights are exact but membranes decay, these lose their fractions in each step, and are never above those of
+    the float network: so the whole part is the nearer one there, too.
     """
     form = layer.form
     threshold = layer.threshold * scale.unit
-    whole = np.rint(threshold) if layer.decays else np.floor(threshold + ROUNDING)
+    whole = np.rint(threshold) if layer.decays and not scale.exact else np.floor(threshold + ROUNDING)
     exact = {
         "u_decay": (1 - form.alpha) * limits.one,
         "v_decay": (1 - form.beta) * limits.one,
