@@ -26,7 +26,8 @@ def control(
 
     name: "random-mask", as many weights of each layer as in `masks`, at random places, or "reinit", these places with
     new initial weights. start, rewind: the weights that the ticket starts with, and the epochs that they have had.
-    epochs: of a whole training. stage: what it is called in the session; its name, if not given. how: options of :meth:`Session.train`.
+    epochs: of a whole training. stage: its name in the session, else that of the control. how: options of
+    :meth:`Session.train`.
     """
     if name == "reinit":
         return session.train(stage or name, session.fresh(1), masks, epochs=epochs, **how)
