@@ -25,6 +25,7 @@ lint: setup
 
 numbers: setup
 	$(BIN)/python -m tests.experiments.digits
+	$(BIN)/python -m tests.experiments.tickets --suite digits
 	$(BIN)/python -m tests.experiments.networks
 	$(BIN)/python -m tests.experiments.lsnn_smnist
 	$(BIN)/python -m tests.experiments.pilotnet

@@ -11,7 +11,6 @@ from snnc.tickets.imp import MARGIN
 from tests.experiments import ticket_plots, ticket_store
 from tests.experiments.ticket_figures import (
     CHEAPEST,
-    DENSE,
     GOALS,
     at,
     equal,
@@ -19,9 +18,10 @@ from tests.experiments.ticket_figures import (
     label,
     mean,
     of_suite,
+    parents,
     percents,
 )
-from tests.experiments.ticket_store import FOLDER, Row, Run
+from tests.experiments.ticket_store import DENSE, FOLDER, Row, Run
 from tests.experiments.ticket_suites import CORES, SUITES
 
 TITLES = {
@@ -44,8 +44,12 @@ default constants. SynOps are synapses that spikes visit; a compiled layer that 
 Of networks that do not compile they are counted in torch, without the products of spikes in attention, and with the
 spikes that the choice of patches adds up; what is behind a pooling counts with the mean of the spikes pooled."""
 
-# Percent, of VGG-9 and Spikformer TINY; arXiv 2311.12060, Tables 1 and 2 (its CPS is ecpt with 31.4 % of the patches and
-# 48.7 % of the embedding's connections removed).
+EQUAL = """Equal accuracy: of a method that sparsity is taken whose networks cost the fewest SynOps among those that are
+at most {margin:.1f} points less accurate than dense networks of as many epochs, on validation samples and in the mean
+over the seeds; the dense networks are candidates themselves. What is compared are SynOps on test samples."""
+
+# Percent, of VGG-9 and Spikformer TINY; arXiv 2311.12060, Tables 1 and 2. Its CPS is ecpt with 31.4 % of the patches
+# and 48.7 % of the embedding's connections removed.
 PAPER = {
     ("vgg9", DENSE): 87.71,
     ("vgg9", "conns"): 87.52,
@@ -76,12 +80,7 @@ def page(suites: dict[str, list[Run]], commands: dict[str, str], plots: dict[str
     """The text. commands: that made the results. plots: file names by suite."""
     lines = [HEAD, "", "## Goals", "", "| suite | goal | measured | |", "|---|---|---|---|"]
     lines += [goal.row(ticket_store.rows(suites.get(goal.suite, []))) for goal in GOALS]
-    lines += [
-        "",
-        "Equal accuracy: of each seed the network of a method that costs the fewest SynOps among those at most",
-    ]
-    lines += [f"{100 * MARGIN:.1f} points less accurate than the dense one, both on validation samples; the dense one"]
-    lines += ["is one of them. SynOps of these networks, on test samples, are compared."]
+    lines += ["", EQUAL.format(margin=100 * MARGIN)]
     for suite, runs in suites.items():
         if runs:
             lines += ["", f"## {TITLES[suite]}", "", *_about(suite, runs, commands[suite])]
@@ -127,8 +126,8 @@ def _suite(suite: str, rows: Sequence[Row]) -> list[str]:
     for model in dict.fromkeys(row.model for row in rows):
         own = [row for row in rows if row.model == model]
         plain = [row for row in own if row.patches is None]
-        patched = [row for row in own if row.patches is not None or row.method == DENSE]
-        if len(plain) > len([row for row in plain if row.method == DENSE]):
+        patched = [row for row in own if row.patches is not None or row.dense]
+        if len(plain) > len([row for row in plain if row.dense]):
             lines += ["", f"### {model}: weights removed"]
             lines += [*_tables(plain, lambda row: row.sparsity), *_equal(plain), *_prose(plain)]
         if any(row.patches for row in patched):
@@ -177,21 +176,19 @@ def _number(value: float | None, unit: float = 1.0, digits: int = 0) -> str:
 def _equal(rows: Sequence[Row]) -> list[str]:
     """What each method's cheapest network costs that is about as accurate as the dense one."""
     methods = [m for m in dict.fromkeys(r.method for r in rows) if not m.endswith(CHEAPEST)]
-    dense = mean((row for row in rows if row.method == DENSE), "synops")
-    if dense is None or len(methods) < 2:
+    if len(methods) < 2:
         return []
     lines = ["", "At equal accuracy (see the goals), of each method:", ""]
-    lines += ["| method | sparsity of each seed | accuracy | SynOps | of the dense | memory, KiB | energy, nJ |"]
+    lines += ["| method | removed | accuracy | SynOps | of the dense | memory, KiB | energy, nJ |"]
     lines += ["|---|---|---|---|---|---|---|"]
     for method in methods:
         found = equal(rows, method)
-        spent = mean(found, "synops")
-        if not found or spent is None:
+        spent, dense = mean(found, "synops"), mean(parents(rows, found), "synops")
+        if spent is None or dense is None:
             continue
-        shares = ", ".join(_share(row.sparsity) for row in found)
         memory, energy = _number(mean(found, "memory"), 1 / 1024, 1), _number(mean(found, "energy"), 1e9)
         lines.append(
-            f"| {method} | {shares} | {percents(figure(found, 'accuracy'))} | {_number(spent)} "
+            f"| {method} | {_share(found[0].sparsity)} | {percents(figure(found, 'accuracy'))} | {_number(spent)} "
             f"| {100 * spent / dense:.1f} % | {memory} | {energy} |"
         )
     return lines
@@ -206,10 +203,10 @@ def _prose(rows: Sequence[Row]) -> list[str]:
         if ticket is None or random is None or again is None:
             continue
         found.append(
-            f"At {_share(share)} the tickets of imp reach {100 * ticket:.1f} %: {_points(ticket - random)} their weights "
-            f"at random places, and {_points(ticket - again)} the same places with new initial weights."
+            f"At {_share(share)} the tickets of imp reach {100 * ticket:.1f} %: {_points(ticket - random)} weights at "
+            f"random places, and {_points(ticket - again)} the same places with new initial weights."
         )
-    methods = dict.fromkeys(row.method for row in rows if row.method != DENSE and not row.method.endswith(CHEAPEST))
+    methods = dict.fromkeys(row.method for row in rows if not row.dense and not row.method.endswith(CHEAPEST))
     for share in sorted({row.sparsity for row in rows if row.sparsity})[-2:]:
         scores = {m: value for m in methods if (value := mean(at(rows, m, share), "accuracy")) is not None}
         if len(scores) > 1:

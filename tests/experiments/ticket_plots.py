@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from snnc.files import atomic
-from tests.experiments.ticket_figures import CHEAPEST, DENSE, label, of_suite
+from tests.experiments.ticket_figures import CHEAPEST, label, of_suite
 from tests.experiments.ticket_store import Row
 
 # A line needs so many points to be worth a plot.
@@ -45,11 +45,11 @@ def draw(suite: str, rows: Sequence[Row], folder: Path) -> Path | None:
 
 
 def _sparsity(row: Row) -> float | None:
-    return 100 * (1 - row.sparsity) if row.patches is None and row.method != DENSE else None
+    return 100 * (1 - row.sparsity) if row.patches is None and not row.dense else None
 
 
 def _synops(row: Row) -> float | None:
-    return row.synops if row.patches is None and row.method != DENSE else None
+    return row.synops if row.patches is None and not row.dense else None
 
 
 def _patches(row: Row) -> float | None:
@@ -65,9 +65,9 @@ NAMES: dict[Callable[[Row], float | None], str] = {
 
 def _panel(axis: Any, rows: Sequence[Row], which: Callable[[Row], float | None]) -> None:
     """Accuracy over what `which` tells: a line through the means of each method, a band from least to most."""
-    dense = statistics.mean(row.accuracy for row in rows if row.method == DENSE) if rows[0].method == DENSE else None
-    if dense is not None:
-        axis.axhline(100 * dense, color="black", linewidth=0.8, label=DENSE)
+    for name, line in zip(dict.fromkeys(label(row) for row in rows if row.dense), ("-", "--"), strict=False):
+        level = statistics.mean(row.accuracy for row in rows if label(row) == name)
+        axis.axhline(100 * level, color="black", linewidth=0.8, linestyle=line, label=name)
     shown = [row for row in rows if which(row) is not None and not row.method.endswith(CHEAPEST)]
     colours = {method: f"C{k}" for k, method in enumerate(dict.fromkeys(row.method for row in shown))}
     for name in dict.fromkeys(label(row) for row in shown):

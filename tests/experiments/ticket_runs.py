@@ -31,7 +31,7 @@ from snnc.tickets.masks import prunable
 from snnc.tickets.search import METHODS, Search
 from snnc.tickets.session import Session, Stage
 from snnc.tickets.training import Compute, evaluate
-from tests.experiments.ticket_store import Row, Run
+from tests.experiments.ticket_store import DENSE, Row, Run
 from tests.experiments.ticket_suites import Job
 
 CHIP = "loihi"
@@ -43,6 +43,11 @@ class Study(Session):
     """A session that may be given its dense training, and that reports a dead ticket like any other."""
 
     dense: Stage | None = None
+
+    @property
+    def trained(self) -> Stage | None:
+        """Its dense training, where it has been done."""
+        return self._stages.get("dense")
 
     def train(self, name: str, *args: Any, **options: Any) -> Stage:
         if name == "dense" and self.dense:
@@ -98,7 +103,7 @@ def _rows(job: Job, folder: Path, compute: Compute) -> Iterator[Row]:
         # An early bird ends it by itself; with fewer steps or conns there is none to share.
         session.dense = dense if search.method != "early-bird" else None
         yield from _walk(job, session, search, number) if job.walk else _find(job, session, search, number)
-        dense = session._stages.get("dense")
+        dense = session.trained
 
 
 def _with_controls(job: Job, search: Search) -> list[Search]:
@@ -115,24 +120,20 @@ def _find(job: Job, session: Study, search: Search, number: int) -> Iterator[Row
 
 
 def _dense(job: Job, session: Study) -> Row:
-    dense = session._stages["dense"]
-    return _row(job, session, session.loaded(dense.state), method="dense")
+    assert session.trained is not None
+    return _row(job, session, session.loaded(session.trained.state), method=DENSE)
 
 
 def _walk(job: Job, session: Study, search: Search, number: int) -> Iterator[Row]:
-    dense, *found = imp.rounds(session, search)
-    if job.dense and not number:
-        yield _dense(job, session)
-    for index, each in enumerate(found, 1):
-        if job.at and each.sparsity not in job.at:
-            continue
-        labels: dict[str, Any] = {"sparsity": each.sparsity}
-        state = each.stage.state
-        if search.balance and each.groups:
-            compiler, seed = Chip().compiler(session, search.balance), session.draw(index)
-            state, _ = cores.level(session.loaded(state), each.stage.masks, compiler, each.groups, seed=seed)
-            labels["groups"] = each.groups
-        yield _row(job, session, session.loaded(state), **labels)
+    found: list[imp.Round] = []
+    for index, each in enumerate(imp.rounds(session, search)):
+        found.append(each)
+        if not index:
+            if job.dense and not number:
+                yield _dense(job, session)
+        elif not job.at or each.sparsity in job.at:
+            yield _of_round(job, session, search, each, index)
+    dense, *found = found
     start = dense.stage.kept or session.fresh().state_dict()
     rewind = session.recipe.rewind if search.rewind is None else search.rewind
     for each in found:
@@ -144,6 +145,16 @@ def _walk(job: Job, session: Study, search: Search, number: int) -> Iterator[Row
         chosen, _ = imp.cheapest(session, dense.stage, found)
         method = f"{job.method}, cheapest"
         yield _row(job, session, session.loaded(chosen.stage.state), method=method, sparsity=chosen.sparsity)
+
+
+def _of_round(job: Job, session: Study, search: Search, found: imp.Round, number: int) -> Row:
+    """The ticket of a round; a balanced one as it is when its search ends there."""
+    if search.balance is None or found.groups is None:
+        return _row(job, session, session.loaded(found.stage.state), sparsity=found.sparsity)
+    model, masks = session.loaded(found.stage.state), found.stage.masks
+    compiler, seed = Chip().compiler(session, search.balance), session.draw(number + 1)
+    state, _ = cores.level(model, masks, compiler, found.groups, seed=seed)
+    return _row(job, session, session.loaded(state), sparsity=found.sparsity, groups=found.groups)
 
 
 def _row(
@@ -164,14 +175,12 @@ def _row(
     model = model.cpu().eval()
     weights = [layer.weight.detach() for layer in prunable(model).values()]
     zeros, total = (sum(int(f(w)) for w in weights) for f in (lambda w: (w == 0).sum(), torch.numel))
-    found: dict[str, Any] = {}
     try:
         found = _compiled(session, model, data.test, groups)
-        if job.cores and sparsity:
-            even = Chip().compiler(session, job.cores)(model, groups and dict(groups))
-            found["utilisation"] = even.utilisation
     except SnncError as error:
         found = {"synops": operations(model, data.test.first(SAMPLES)), "note": error.message}
+    if job.cores and sparsity and not control:
+        found["utilisation"] = Chip().compiler(session, job.cores)(model, groups and dict(groups)).utilisation
     return Row(
         model=job.recipe.name,
         method=method or job.method,

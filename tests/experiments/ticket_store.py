@@ -12,6 +12,8 @@ from snnc.files import atomic
 from tests.experiments.page import ROOT
 
 FOLDER = ROOT / "docs"
+# What the method of a dense network is called.
+DENSE = "dense"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,11 @@ class Row:
     utilisation: float | None = None
     seconds: float = 0.0
     note: str = ""
+
+    @property
+    def dense(self) -> bool:
+        """Whether it is a dense network."""
+        return self.method == DENSE
 
 
 @dataclass(frozen=True)

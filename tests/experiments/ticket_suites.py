@@ -135,8 +135,9 @@ def cifar10(seed: int, asked: Asked) -> Iterator[Job]:
     precision = "float32"
     if asked.reduced:
         data, precision = f"{data}:samples={REDUCED}", "bfloat16"
-        vgg9 = replace(vgg9.with_args(width=0.25), epochs=12, rewind=2, batch=64)
-        spikformer = replace(spikformer.with_args(dim=48, depth=1, heads=3, mlp_ratio=2), epochs=12, rewind=2, batch=64)
+        vgg9 = replace(vgg9.with_args(width=0.25), epochs=10, rewind=2, batch=64)
+        small = {"dim": 64, "depth": 1, "heads": 4, "mlp_ratio": 2, "embedding": "patchwise"}
+        spikformer = replace(spikformer.with_args(**small), epochs=12, rewind=2, batch=64)
     vgg9, spikformer = replace(vgg9, data=data), replace(spikformer, data=data)
     for job in (
         Job("cifar10", "imp", vgg9, seed, imp(0.5), walk=True, dense=True),
