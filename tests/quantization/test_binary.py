@@ -98,8 +98,20 @@ def test_channels_of_different_magnitudes_have_thresholds_of_their_own() -> None
     assert set(np.unique(result.projections[0].op.weight)) == {-128, 128}
     threshold = result["out"].params["threshold"]
     assert [len(np.unique(t)) for t in threshold] == [1] * 4
-    # Membranes of exact weights lose fractions alone: they are above a threshold if they are above its whole part.
-    assert list(threshold[:, 0, 0]) == [int(128 / m + 1e-9) for m in (0.1, 0.2, 0.4, 0.7)]
+    assert list(threshold[:, 0, 0]) == [round(128 / m) for m in (0.1, 0.2, 0.4, 0.7)]
+
+
+@pytest.mark.parametrize(("magnitude", "spikes"), [(1.0033, True), (0.997, False), (0.5017, False)])
+def test_no_threshold_is_rounded_up_onto_a_multiple_of_the_weights(magnitude: float, spikes: bool) -> None:
+    """One weight of 1.0033 passes a threshold of 1, which is 127.58 of its 128ths; of 128 it would not."""
+    populations = [Population("input", (2,), "input"), lif("out", (3,))]
+    network = lower(chain(populations, [(Linear(canonical(np.full((3, 2), magnitude))),)]))
+    result, found = searched(network, Rules.of(LOIHI, 8, 1, several=True))
+    assert "binary" in found["layers"][0]
+    data = np.array([[[1, 0], [0, 0]], [[1, 1], [0, 0]]], np.uint8)
+    exact, ours = floating.simulate(network, data)["out"], reference.simulate(result, data)["out"]
+    assert bool(exact[0].any()) == spikes
+    assert np.array_equal(exact, ours)
 
 
 def test_more_magnitudes_than_a_core_holds_are_rounded_as_others_are() -> None:

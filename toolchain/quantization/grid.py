@@ -262,12 +262,14 @@ def registers(layer: Layer, scale: Scale, limits: Limits, model: str) -> Populat
     """The neurons of the layer with integer parameters.
 
     Where nothing decays, membranes are whole numbers, which are above a threshold if they are above its whole part.
-    Where weights are exact but membranes decay, these lose their fractions in each step, and are never above those of
-    the float network: so the whole part is the nearer one there, too.
+    Where membranes decay, the nearest whole number does best. But what arrives at rest in one step is, of exact weights,
+    a multiple of them: a threshold that was rounded up onto one would stop what passes in the float network.
     """
     form = layer.form
     threshold = layer.threshold * scale.unit
-    whole = np.rint(threshold) if layer.decays and not scale.exact else np.floor(threshold + ROUNDING)
+    whole = np.rint(threshold) if layer.decays else np.floor(threshold + ROUNDING)
+    if scale.exact:
+        whole = np.where((whole % 2**scale.exponent == 0) & (whole > threshold + ROUNDING), whole - 1, whole)
     exact = {
         "u_decay": (1 - form.alpha) * limits.one,
         "v_decay": (1 - form.beta) * limits.one,
