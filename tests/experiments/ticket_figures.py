@@ -25,13 +25,13 @@ def of_suite(suite: str, rows: Iterable[Row]) -> list[Row]:
     """In the order of the page: dense, then the methods as the suite has them, each with its controls."""
     jobs = list(SUITES[suite](0, Asked()))
     order = {job.method: k for k, job in enumerate(jobs)}
-    models = list(dict.fromkeys(job.recipe.name for job in jobs))
+    models = {job.recipe.name: k for k, job in enumerate(jobs)}
 
     def key(row: Row) -> tuple[object, ...]:
         base = row.method.removesuffix(CHEAPEST)
         place = -1 if row.dense else order.get(base, len(order))
         patched = (row.sparsity, row.patches) if row.patches else (row.sparsity,)
-        return models.index(row.model), place, row.method, row.epochs, row.control or "", patched, row.seed
+        return models.get(row.model, len(jobs)), place, row.method, row.epochs, row.control or "", patched, row.seed
 
     return sorted(rows, key=key)
 
