@@ -17,19 +17,21 @@ def label(row: Row) -> str:
     """The method, or what it is a control of; of a dense network also its epochs, for there are several."""
     if row.dense:
         return f"{row.method}, {row.epochs} epochs"
-    named = f"{row.method}, {row.sparsity:.0%} of the embedding" if row.patches and row.sparsity else row.method
+    named = f"{row.method}, {100 * row.sparsity:.3g} % of the embedding" if row.patches and row.sparsity else row.method
     return f"{row.control} of {named}" if row.control else named
 
 
 def of_suite(suite: str, rows: Iterable[Row]) -> list[Row]:
     """In the order of the page: dense, then the methods as the suite has them, each with its controls."""
-    order = {job.method: k for k, job in enumerate(SUITES[suite](0, Asked()))}
+    jobs = list(SUITES[suite](0, Asked()))
+    order = {job.method: k for k, job in enumerate(jobs)}
+    models = {job.recipe.name: k for k, job in enumerate(jobs)}
 
     def key(row: Row) -> tuple[object, ...]:
         base = row.method.removesuffix(CHEAPEST)
         place = -1 if row.dense else order.get(base, len(order))
         patched = (row.sparsity, row.patches) if row.patches else (row.sparsity,)
-        return place, row.method, row.epochs, row.control or "", patched, row.seed
+        return models.get(row.model, len(jobs)), place, row.method, row.epochs, row.control or "", patched, row.seed
 
     return sorted(rows, key=key)
 

@@ -13,6 +13,8 @@ from tests.experiments.ticket_store import Row
 
 # A line needs so many points to be worth a plot.
 POINTS = 3
+# Points of accuracy below the best that are shown; what falls deeper is of no use.
+DEPTH = 30
 STYLES = {None: "-", "random-mask": ":", "reinit": "--", "random-patches": ":"}
 
 
@@ -78,6 +80,7 @@ def _panel(axis: Any, rows: Sequence[Row], which: Callable[[Row], float | None])
         style = {"color": colours[own[0].method], "linestyle": STYLES[own[0].control], "marker": "."}
         axis.plot(x, [statistics.mean(values) for values in y], label=name, **style)
         axis.fill_between(x, [min(v) for v in y], [max(v) for v in y], color=style["color"], alpha=0.15, linewidth=0)
+    axis.set_ylim(bottom=max(axis.get_ylim()[0], 100 * max(row.accuracy for row in shown) - DEPTH))
     axis.set_xscale("log")
     if which is not _synops:
         ticks = sorted({which(row) or 0.0 for row in shown})
