@@ -87,8 +87,10 @@ def digits(seed: int, asked: Asked) -> Iterator[Job]:
         return Job("digits", method, options.pop("recipe", recipe), seed, searches, **options)
 
     yield job("imp", imp(*LEVELS), walk=True, controls=CONTROLS, dense=True, cores=CORES)
-    # What a price on operations can do takes longer trainings, so those without one are there as well.
-    longer = replace(recipe, epochs=40)
+    # What a price on operations can do takes longer trainings, so those without one are there as well; and the longer
+    # they are, the flatter a surrogate gradient they can do with, and gain by it. (In the few epochs of the recipe it
+    # would help random masks most.)
+    longer = replace(recipe, epochs=40, slope=5)
     priced = imp(*LEVELS, objective=CHEAPEST, penalty=asked.penalty)
     yield job("imp, 40 epochs", imp(*LEVELS), walk=True, dense=True, recipe=longer)
     yield job("imp, priced, 40 epochs", priced, walk=True, choice=True, recipe=longer)

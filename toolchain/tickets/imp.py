@@ -40,7 +40,7 @@ from snnc.tickets.session import Session, Stage
 # to 95 %, and is about 2 points better at 98 %.
 STEPS = (0.36, 0.59, 0.8, 0.9, 0.95, 0.98)
 # Of synaptic operations in the loss, and what a ticket may be less accurate than the dense network on validation.
-PENALTY, MARGIN = 1.0, 0.005
+PENALTY, MARGIN = 3.0, 0.005
 
 
 def schedule(sparsity: float, rounds: int | None = None, rate: float | None = None) -> tuple[float, ...]:

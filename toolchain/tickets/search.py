@@ -155,7 +155,7 @@ class Search:
         if self.balance is not None and self.balance < 2:
             raise UsageError(f"connections are balanced over at least 2 cores, got {self.balance}")
         if self.penalty is not None and not 0 < self.penalty < float("inf"):
-            raise UsageError(f"the penalty must be a positive number, got {self.penalty:g}", fix="for instance 1")
+            raise UsageError(f"the penalty must be a positive number, got {self.penalty:g}", fix="for instance 3")
 
     def _check_schedule(self, schedule: tuple[float, ...]) -> None:
         others = [name for name in ("sparsity", "rounds", "rate") if getattr(self, name) is not None]
