@@ -106,6 +106,7 @@ def test_a_ticket_that_does_not_fit_is_never_the_cheapest(
     [
         ("conv", {"balance": 4}, UsageError, "and layer 0 is Conv2d"),
         ("spikformer", {"objective": "accuracy@synops"}, InputError, "the product of spikes q k"),
+        ("mlp", {"balance": 4, "data": "digits:encoding=direct"}, InputError, "takes spikes or whole numbers"),
     ],
 )
 def test_a_network_that_the_chip_is_not_for_is_refused_before_it_is_trained(
