@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
@@ -19,9 +21,12 @@ from float_networks import lif, linear, mlp, spikes
 
 import snnc.targets
 from snnc.frontends import nir
+from snnc.models import RECIPES
+from snnc.models.selection import SCORES
 from snnc.network import Network, Population, Projection
 from snnc.simulator.energy import BETWEEN_CHIPS
 from snnc.simulator.floating.batches import counts
+from snnc.tickets.search import METHODS, Search
 
 SNNC = [sys.executable, "-m", "snnc"]
 
@@ -309,6 +314,18 @@ def test_a_cure_makes_the_same_command_succeed(work: Path) -> None:
         (("demo", "--data", "digts"), ("digts", "--data digits")),
         (("demo", "--data", "small.npz", "--target", "loihi2"), ("small.npz",)),
         (("ticket", "mlp", "--sparsity", 95, "-o", "x.pt"), ("between 0 and 1", "0.95")),
+        (("ticket", "mlp", "--method", "patch", "-o", "x.pt"), ("did you mean 'patchs'",)),
+        (("ticket", "mlp", "--method", "patchs", "-o", "x.pt"), ("no patch embedding", "spikformer")),
+        (("ticket", "mlp", "--method", "conns", "--rounds", 4, "-o", "x.pt"), ("takes no rounds", "do: imp")),
+        (("ticket", "mlp", "--method", "conns", "--control", "reinit", "-o", "x.pt"), ("no control 'reinit'",)),
+        (("ticket", "mlp", "--schedule", "0.5,", "-o", "x.pt"), ("'0.5,'", "--schedule 0.5,0.8,0.9")),
+        (("ticket", "mlp", "--schedule", "0.5,0.8", "--rounds", 3, "-o", "x.pt"), ("leave out rounds",)),
+        (("ticket", "mlp", "--target", "loihi2", "-o", "x.pt"), ("--target", "--balance CORES")),
+        (("ticket", "mlp", "--balance", 4, "--target", "ranc", "-o", "x.pt"), ("ranc", "snnc targets")),
+        (("ticket", "conv", "--balance", 4, "-o", "x.pt"), ("Conv2d", "mlp")),
+        (("ticket", "mlp", "--epochs", 2, "-o", "x.pt"), ("epoch 2", "--epochs 3 or more")),
+        (("train", "mlp", "--device", "gpu", "-o", "x.pt"), ("--device", "Did you mean")),
+        (("train", "mlp", "--threads", 0, "-o", "x.pt"), ("thread",)),
         (("simulate", "out/image.snnc", "--samples", 0), ("0 samples",)),
         (("simulate", "out/image.snnc", "--threads", 0), ("thread",)),
         (("verify", "out/image.snnc", "--on", "lawa"), ("lava",)),
@@ -401,11 +418,59 @@ def test_help_and_version_answer(work: Path) -> None:
         assert run(verb, "--help", cwd=work).returncode == 0
 
 
-def test_what_the_library_warns_of_is_shown(work: Path) -> None:
-    done = run(
-        "ticket", "mlp", "--sparsity", 0.999, "--rounds", 1, "--epochs", 3, "-o", "silent.pt", "--resume", cwd=work
-    )
+def test_the_help_of_ticket_is_a_table_of_methods(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = run("ticket", "--help", cwd=work).stdout
+    assert max(map(len, text.splitlines())) <= 80
+    panels = {
+        title: " ".join(body.replace("│", " ").split())
+        for title, body in re.findall("╭─ (\\w+) ─+╮\n(.*?)╰", text, re.DOTALL)
+    }
+    assert list(panels) == ["Parameters", "Method", "Pruning", "Patches", "Training"]
+    for name, method in METHODS.items():
+        assert re.search(f"│ {name} +{method.help.split()[0]} ", text)
+        assert f"{name} {method.help}" in panels["Method"]
+    for name in RECIPES:
+        assert name in panels["Parameters"]
+    for option in fields(Search):
+        panel = next(body for body in panels.values() if f"--{option.name.replace('_', '-')} " in body)
+        said = panel.split(f"--{option.name.replace('_', '-')} ")[1].split(" --")[0]
+        if option.name not in ("method", "control"):
+            listed = re.findall(r"\[(.*?)[;\]]", said)[0].split(", ")
+            fitting = [name for name, method in METHODS.items() if option.name in method.options]
+            assert [each.split()[0] for each in listed] == fitting
+    for name in ("random-mask", "reinit", "random-patches"):
+        assert name in panels["Method"]
+    for score in SCORES:
+        assert score in panels["Patches"]
+
+
+def test_a_ticket_tells_what_it_came_to(work: Path) -> None:
+    command = ("ticket", "mlp", "--schedule", "0.5,0.7", "--objective", "accuracy@synops", "--epochs", 3, "-o", "t.pt")
+    done = run(*command, cwd=work)
     assert done.returncode == 0, done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    rows = [row for row in done.stdout.splitlines() if row.startswith("  round ")]
+    assert len(rows) == 2
+    assert all("SynOps" in row for row in rows)
+    assert sum(row.endswith("chosen") for row in rows) == 1
+    document = json.loads(run(*command, "--json", cwd=work).stdout)
+    assert (document["method"], document["control"], document["file"]) == ("imp", None, "t.pt")
+    (chosen,) = (note for note in document["choice"] if note["chosen"])
+    assert document["sparsity"] == pytest.approx(chosen["sparsity"], abs=1e-4)
+    assert f"{document['weights']:,} weights" in done.stdout
+    assert f"test {document['accuracy']['test']:.2%}   dense parent {document['parent_accuracy']:.2%}" in done.stdout
+
+
+def test_what_the_library_warns_of_is_shown(work: Path) -> None:
+    dead = ("ticket", "mlp", "--sparsity", 0.9995, "--rounds", 1, "--epochs", 3, "-o", "silent.pt")
+    done = run(*dead, "--resume", cwd=work)
+    assert done.returncode == 5
+    assert done.stdout == ""
     assert "note: there is nothing to resume" in done.stderr
-    assert "warning: " in done.stderr
-    assert "is silent" in done.stderr
+    assert "warning: round 1 of 1: layer 'fc2' is silent" in done.stderr
+    assert "error[verify]: the ticket is dead: layer " in done.stderr
+    assert not (work / "silent.pt").exists()
+    done = run(*dead, "--control", "random-mask", cwd=work)  # a control may be
+    assert done.returncode == 0, done.stderr
+    assert "random-mask, a control of imp" in done.stdout

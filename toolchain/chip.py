@@ -17,6 +17,7 @@ from snnc.errors import DoesNotFit
 from snnc.frontends.torch import from_module
 from snnc.models.spiking import SpikingNetwork
 from snnc.network import Network
+from snnc.samples import require_integers
 from snnc.simulator import energy, simulate
 from snnc.target import Target
 from snnc.tickets.cores import Compiler, layers_of
@@ -36,9 +37,10 @@ class Chip:
         return self.target.name
 
     def check(self, session: Session) -> None:
-        """Refuse the session's network, before it is trained: DoesNotFit for what the chip cannot do, InputError for
-        what cannot be compiled at all.
+        """Refuse the session's network or data, before anything is trained: DoesNotFit for what the chip cannot do,
+        InputError for what cannot be compiled, or calibrated with, at all.
         """
+        require_integers(session.data.validation)
         pipeline.check_only(_network(session, session.fresh()), self.target)
 
     def compiler(self, session: Session, cores: int) -> Compiler:

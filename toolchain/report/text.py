@@ -8,7 +8,7 @@ from typing import Any
 from snnc.report.schema import TRIMS, Report, Side
 from snnc.report.units import duration, energy, memory
 
-LABEL = 13
+WIDTH, LABEL = 80, 13
 # Diagnoses that are shown; report.json has them all.
 SHOWN = 4
 
@@ -66,7 +66,8 @@ def _mapping(report: Report) -> list[str]:
     even = [f"{found['utilisation']:.0%} even"]
     if "balance" in found:
         even = [f"{found['balance']:.1%} balanced"]
-    return [_row("mapping", *parts, *even)]
+    row = _row("mapping", *parts, *even)
+    return [row] if len(row) <= WIDTH else [_row("mapping", *parts), _row("", *even)]
 
 
 def _traffic(report: Report) -> list[str]:
@@ -119,7 +120,7 @@ def _tuned(log: dict[str, Any]) -> str:
 def _diagnoses(report: Report) -> list[str]:
     lines = []
     for text in report.diagnoses[:SHOWN]:
-        lines += textwrap.wrap(text, 80 - LABEL)
+        lines += textwrap.wrap(text, WIDTH - LABEL)
     more = len(report.diagnoses) - SHOWN
     if more > 0:
         lines.append(f"and {more} more")
