@@ -6,7 +6,7 @@ import importlib
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 import snnc
-from snnc import grouping, pipeline, report
+from snnc import pipeline, report
 from snnc import target as chips
+from snnc.chip import Chip
 from snnc.compilation import Options
 from snnc.errors import SnncError
 from snnc.frontends.torch import from_module
@@ -26,7 +27,6 @@ from snnc.simulator import simulate
 from snnc.tickets import cores, imp, synops
 from snnc.tickets.checkpoint import Checkpoint
 from snnc.tickets.controls import control
-from snnc.tickets.cores import Compiler
 from snnc.tickets.masks import prunable
 from snnc.tickets.search import METHODS, Search
 from snnc.tickets.session import Session, Stage
@@ -58,20 +58,6 @@ class Study(Session):
         return super().finish(*args, **{**options, "alive": False})
 
 
-@dataclass(frozen=True)
-class Chip:
-    """What balanced tickets ask of the target: see :class:`snnc.tickets.session.Chip`."""
-
-    def compiler(self, session: Session, cores: int) -> Compiler:
-        options, recipe = Options(bits=session.recipe.bits, cores=cores), session.recipe
-        samples = session.data.validation.first(SAMPLES)
-        return grouping.compiler(chips.load(CHIP), dt=recipe.dt, bits=recipe.bits, samples=samples, options=options)
-
-    def energy(self, session: Session, model: SpikingNetwork) -> float:
-        found = _compiled(session, model, session.data.validation, None)
-        return float(found["energy"])
-
-
 def run(job: Job) -> Run:
     """Do a job, on one thread where there is no GPU."""
     compute = Compute(precision=job.precision)
@@ -98,7 +84,7 @@ def _rows(job: Job, folder: Path, compute: Compute) -> Iterator[Row]:
             resume=False,
             progress=None,
             compute=compute,
-            chip=Chip() if search.balance else None,  # without one, tickets cost synaptic operations
+            chip=Chip(chips.load(CHIP)) if search.balance else None,  # without one, tickets cost synaptic operations
         )
         # An early bird ends it by itself; with fewer steps or conns there is none to share.
         session.dense = dense if search.method != "early-bird" else None
@@ -152,7 +138,7 @@ def _of_round(job: Job, session: Study, search: Search, found: imp.Round, number
     if search.balance is None or found.groups is None:
         return _row(job, session, session.loaded(found.stage.state), sparsity=found.sparsity)
     model, masks = session.loaded(found.stage.state), found.stage.masks
-    compiler, seed = Chip().compiler(session, search.balance), session.draw(number + 1)
+    compiler, seed = Chip(chips.load(CHIP)).compiler(session, search.balance), session.draw(number + 1)
     state, _ = cores.level(model, masks, compiler, found.groups, seed=seed)
     return _row(job, session, session.loaded(state), sparsity=found.sparsity, groups=found.groups)
 
@@ -180,7 +166,9 @@ def _row(
     except SnncError as error:
         found = {"synops": operations(model, data.test.first(SAMPLES)), "note": error.message}
     if job.cores and sparsity and not control:
-        found["utilisation"] = Chip().compiler(session, job.cores)(model, groups and dict(groups)).utilisation
+        found["utilisation"] = (
+            Chip(chips.load(CHIP)).compiler(session, job.cores)(model, groups and dict(groups)).utilisation
+        )
     return Row(
         model=job.recipe.name,
         method=method or job.method,

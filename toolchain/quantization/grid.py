@@ -262,8 +262,8 @@ def registers(layer: Layer, scale: Scale, limits: Limits, model: str) -> Populat
     """The neurons of the layer with integer parameters.
 
     Where nothing decays, membranes are whole numbers, which are above a threshold if they are above its whole part.
-    Where membranes decay, the nearest whole number does best. But what arrives at rest in one step is, of exact weights,
-    a multiple of them: a threshold that was rounded up onto one would stop what passes in the float network.
+    Where membranes decay, the nearest whole number does best. But what arrives at rest in one step is, of exact
+    weights, a multiple of them: a threshold that was rounded up onto one would stop what passes in the float network.
     """
     form = layer.form
     threshold = layer.threshold * scale.unit
