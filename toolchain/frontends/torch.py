@@ -52,7 +52,10 @@ def open_file(path: Path, reading: Reading, *, parent: bool, notes: Notes) -> tu
         }
         if checkpoint.groups:
             about["grouped"] = True
-        return network(checkpoint, parent=parent), about
+        try:
+            return network(checkpoint, parent=parent), about
+        except InputError as error:
+            raise InputError(error.message, where=f"{path}, {error.where}", fix=error.fix) from None
     if parent:
         raise InputError("a state dict holds one network, no dense parent", where=str(path))
     module, example = build(reading.model)
@@ -133,7 +136,7 @@ def _refusal(obstacles: Sequence[tuple[str, str]], name: str) -> InputError:
     """All that a model of ours does and no network can express, in one error."""
     listed = "; ".join(f"{where}: {what}" for where, what in obstacles)
     return InputError(
-        f"{len(obstacles)} of its layers do what no network can express: {listed}",
+        f"no network can express what its layers do: {listed}",
         where=name,
         fix="compile a model without them; this one can be trained and counted",
     )
