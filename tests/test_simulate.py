@@ -394,7 +394,17 @@ def test_a_report_comes_last_and_an_older_one_stays_whole(
 
 
 def test_a_simulation_imports_neither_torch_nor_the_compiler(work: Path) -> None:
-    heavy = ("torch", "h5py", "nir", "sklearn", "tonic", "mtkahypar", "snnc.passes", "snnc.cures", "snnc.tickets")
+    heavy = (
+        "torch",
+        "h5py",
+        "nir",
+        "sklearn",
+        "tonic",
+        "mtkahypar",
+        "snnc.passes",
+        "snnc.cures",
+        "snnc.tickets.session",
+    )
     code = (
         "import sys; from snnc import cli; code = cli.run(['simulate', 'image.snnc', '--data', 's.npz']); "
         f"print(code, [m for m in {heavy} if m in sys.modules])"

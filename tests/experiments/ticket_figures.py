@@ -127,5 +127,7 @@ GOALS = (
     Goal(CHEAPER, "digits", _saved(LONG, LONG_PRICED), 2.0, "times"),
     Goal("95 % pruned by imp: at least 97.5 %", "mnist", _accuracy("imp", 0.95), 0.975, "%"),
     Goal("98 % pruned by imp: at least 96.5 %", "mnist", _accuracy("imp", 0.98), 0.965, "%"),
+    Goal("95 % pruned by imp, small steps: at least 97.5 %", "mnist", _accuracy("imp, small steps", 0.95), 0.975, "%"),
+    Goal("98 % pruned by imp, small steps: at least 96.5 %", "mnist", _accuracy("imp, small steps", 0.98), 0.965, "%"),
     Goal(CHEAPER, "mnist", _saved("imp", "imp, priced"), 2.0, "times"),
 )

@@ -17,6 +17,8 @@ from tests.experiments.page import ROOT
 CONTROLS = ("random-mask", "reinit")
 RANDOM_PATCHES = ("random-patches",)
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
+# About a quarter of what is left in each round.
+SMALL_STEPS = (0.25, 0.44, 0.58, 0.68, 0.76, 0.82, 0.865, 0.9, 0.925, 0.95, 0.965, 0.98)
 PATCHES = (0.31, 0.5, 0.625, 0.75)
 CORES = 16
 DATA = ROOT.parent / "shared/data"
@@ -118,6 +120,7 @@ def mnist(seed: int, asked: Asked) -> Iterator[Job]:
     yield job("imp", imp(*levels), controls=CONTROLS, against=(0.98,), dense=True)
     yield job("imp, priced", imp(*levels, objective=CHEAPEST, penalty=asked.penalty), choice=True)
     yield job("binw-conns", tuple(Search("binw-conns", sparsity=s) for s in levels[2:]))
+    yield job("imp, small steps", imp(*SMALL_STEPS), at=(0.95, 0.98))
 
 
 def nmnist(seed: int, asked: Asked) -> Iterator[Job]:

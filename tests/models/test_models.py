@@ -134,7 +134,7 @@ def test_shapes_and_names_of_the_layers() -> None:
 
 
 # Of the data that the recipes are for.
-SHAPES = {"cifar10": (3, 32, 32), "digits": (1, 8, 8), "nmnist": (2, 34, 34)}
+SHAPES = {"cifar10": (3, 32, 32), "digits": (1, 8, 8), "idx": (1, 28, 28), "nmnist": (2, 34, 34)}
 
 
 @pytest.mark.parametrize("name", models.RECIPES)

@@ -84,5 +84,4 @@ def test_what_of_a_transformer_no_chip_can_do_is_listed_whole(
     assert cli.run(["compile", str(tmp_path / "t.pt"), "-o", str(tmp_path / "out")]) == 3
     error = capsys.readouterr().err.splitlines()[0]
     assert error.endswith(": " + "; ".join(obstacles))
-    assert f" {len(obstacles)} of its layers " in error
     assert not (tmp_path / "out").exists()

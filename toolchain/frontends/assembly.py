@@ -323,7 +323,7 @@ def fit(op: Op, shape: Shape) -> Shape:
             raise InputError(f"axes {op.start} to {op.end} do not exist in shape {shape}")
     if isinstance(op, Pool2d) and len(shape) == 3:
         for size, kernel, padding in zip(shape[1:], op.kernel, op.padding, strict=True):
-            if padding > min(kernel // 2, size) or kernel > size + 2 * padding:
+            if padding > kernel // 2 or kernel > size + 2 * padding:
                 raise InputError(f"a window of {kernel} with padding {padding} does not suit {size} rows or columns")
     return op.output_shape(shape)
 

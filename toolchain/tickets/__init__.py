@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snnc.errors import UsageError
-from snnc.quantization.grid import Tune
 from snnc.tickets.search import CONTROLS, METHODS, Search
 
 if TYPE_CHECKING:
     import numpy as np
 
     from snnc.models.recipe import Recipe
+    from snnc.quantization.grid import Tune
     from snnc.tickets.checkpoint import Checkpoint
     from snnc.tickets.session import Chip, Session
 
