@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import shlex
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -37,8 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         request = Asked(asked.reduced, asked.data, asked.penalty)
         jobs = [job for seed in seeds for job in SUITES[asked.suite](seed, request)]
         wanted = asked.only.split(";") if asked.only else {job.method for job in jobs}
-        given = [word for word in (sys.argv[1:] if arguments is None else arguments) if word != "--again"]
-        command = shlex.join(["python", "-m", "tests.experiments.tickets", *given])
+        # What makes all of the suite, however few of its runs are done now.
+        priced = ["--penalty", f"{asked.penalty:g}"] if asked.penalty != Asked.penalty else []
+        rest = [*(["--reduced"] if asked.reduced else []), *priced]
+        command = shlex.join(["python", "-m", "tests.experiments.tickets", "--suite", asked.suite, *rest])
         run_all([job for job in jobs if job.method in wanted], asked.suite, asked.jobs, command, again=asked.again)
     ticket_page.write()
 
