@@ -38,7 +38,8 @@ class Plan:
     """One training: epochs, samples per update, and peak learning rate (a half cosine from there to zero).
 
     seed: of this training's random streams. steps: only the first so many of each sample; None: all. penalty: weight
-    in the loss of the share of possible synaptic operations that take place (:meth:`snnc.tickets.synops.Meter.share`).
+    in the loss, at the end of the training, of the share of possible synaptic operations that take place
+    (:meth:`snnc.tickets.synops.Meter.share`); it rises from zero in proportion to what has been trained.
     """
 
     epochs: int
