@@ -13,6 +13,8 @@ from snnc.tickets.masks import at_random, attach, plain_state, weights
 
 ARGS = {"shape": [3, 5], "classes": 3, "hidden": [7]}
 WEIGHT = "layers.1.weight"  # 7 x 15
+# A core for each row of a weight.
+GROUPS = {WEIGHT: np.array([0, 0, 0, 1, 1, 1, 1], np.int32), "layers.3.weight": np.zeros(3, np.int32)}
 
 
 def dense(seed: int = 0) -> Checkpoint:
