@@ -322,6 +322,8 @@ def fit(op: Op, shape: Shape) -> Shape:
         if not (-rank <= op.start < rank and -rank <= op.end < rank) or op.start % rank > op.end % rank:
             raise InputError(f"axes {op.start} to {op.end} do not exist in shape {shape}")
     if isinstance(op, Pool2d) and len(shape) == 3:
+        if op.kernel[0] * op.kernel[1] > LARGEST:
+            raise InputError(f"a window of {op.kernel[0]} x {op.kernel[1]} holds more than {LARGEST:,} values")
         for size, kernel, padding in zip(shape[1:], op.kernel, op.padding, strict=True):
             if padding > kernel // 2 or kernel > size + 2 * padding:
                 raise InputError(f"a window of {kernel} with padding {padding} does not suit {size} rows or columns")
