@@ -1,7 +1,7 @@
 """Integer network -> the HDF5 file that lava-dl's netx loads (``.net``).
 
 A file holds groups ``layer/0 .. layer/n-1`` in the order of computation, each with its
-``type`` (input, flatten, dense, conv), ``shape`` (C order: channels, rows, columns),
+``type`` (input, flatten, dense, dense_rec, conv), ``shape`` (C order: channels, rows, columns),
 ``weight``, ``bias`` and ``neuron``. It uses datasets only, no HDF5 attributes. Source:
 lava-dl 0.6.0, ``lava/lib/dl/netx/hdf5.py``.
 
@@ -77,10 +77,13 @@ def _write(blocks: _Blocks, layer: Layer) -> None:
             group[name] = np.array(pair)
     else:
         weight = op.weight.toarray()
-        group = blocks.new("dense", weight.shape[:1])
+        group = blocks.new("dense_rec" if layer.recurrent is not None else "dense", weight.shape[:1])
         _scalars(group, inFeatures=weight.shape[1], outFeatures=weight.shape[0])
     # netx stores pruned weights as zeros; compression gives their space back.
     group.create_dataset("weight", data=weight.astype(np.int16), compression="gzip", shuffle=True)
+    if layer.recurrent is not None:
+        loop = layer.recurrent.weight.toarray()
+        group.create_dataset("weight_rec", data=loop.astype(np.int16), compression="gzip", shuffle=True)
     if layer.delay is not None:
         group.create_dataset("delay", data=layer.delay, compression="gzip", shuffle=True)
     if layer.bias is not None:

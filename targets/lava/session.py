@@ -46,7 +46,7 @@ def run(
     """Spikes of every layer as Lava's bit-accurate ``fixed_pt`` simulation fires them.
 
     network: after quantisation, a chain. samples: run back to back with a reset in between, which does not reach
-    spikes that are under way: with delays, each sample is a run of its own.
+    spikes that are under way: with delays or recurrence, each sample is a run of its own.
     timeout: seconds for the whole run. sparse: use Lava's Sparse process instead of Dense for
     dense layers. progress: called with (steps done, steps in all).
 
@@ -70,7 +70,7 @@ def run(
             "membranes": layers[-1].population.neuron == READ_OUT,
             "folder": str(folder),
         }
-        apart = 1 if any(layer.delay is not None for layer in layers) else len(samples)
+        apart = 1 if any(layer.delay is not None or layer.recurrent is not None for layer in layers) else len(samples)
         end = time.monotonic() + timeout
         parts: list[list[np.ndarray]] = []
         for start in range(0, len(samples), apart):

@@ -16,7 +16,7 @@ from integer_chains import chain, conv, dense, spikes
 
 from snnc.compare import compare
 from snnc.errors import InputError, UsageError
-from snnc.network import Network
+from snnc.network import Network, Projection
 from snnc.ops import Linear
 from snnc.samples import Samples
 from snnc.simulator import reference, simulate
@@ -220,6 +220,24 @@ def delayed(rng: Rng) -> Network:
     return replace(made, projections=(replace(first, delay=2), *parts, third))
 
 
+def recurrent(rng: Rng) -> Network:
+    """Loops behind an image and behind a dense layer; the second has weights of one sign, scaled by the first's."""
+    made = chain(
+        (2, 5, 4),
+        (dense(rng.integers(-100, 110, (30, 40))), {"u_decay": 1024, "v_decay": 400, "threshold": 900, "bias": 3}),
+        (dense(rng.integers(0, 60, (20, 30))), {"threshold": 300}),
+        (dense(rng.integers(-100, 128, (10, 20))), {"threshold": 150}),
+    )
+    loops = (
+        Projection("loop1", "l1", "l1", (dense(rng.integers(-127, 128, (30, 30))),)),
+        Projection("loop2", "l2", "l2", (dense(rng.integers(-63, 1, (20, 20))),)),
+    )
+    return replace(made, projections=(*made.projections, *loops))
+
+
+APART = (delayed, recurrent)
+"""Networks in which spikes of one sample could reach the next: each of their samples is a run of Lava of its own."""
+
 CASES: dict[str, tuple[Build, float, int, bool]] = {
     # name: (network, input rate, steps, Lava's Sparse process)
     "mlp": (mlp, 0.2, 12, False),
@@ -248,6 +266,8 @@ CASES: dict[str, tuple[Build, float, int, bool]] = {
     "wrapping": (wrapping, 0.9, 14, False),
     "delayed": (delayed, 0.2, 16, False),
     "delayed-sparse": (delayed, 0.2, 16, True),
+    "recurrent": (recurrent, 0.2, 16, False),
+    "recurrent-sparse": (recurrent, 0.2, 16, True),
 }
 
 
@@ -256,8 +276,7 @@ def test_every_layer_equals_lava(case: str, lava: Path) -> None:
     build, rate, steps, sparse = CASES[case]
     rng = np.random.default_rng(sum(case.encode()))
     network = build(rng)
-    # With delays every sample is a run of Lava of its own.
-    data = Samples(spikes(rng, 2 if build is delayed else 6, steps, network["in"].shape, rate))
+    data = Samples(spikes(rng, 2 if build in APART else 6, steps, network["in"].shape, rate))
     theirs = run(network, data, timeout=120, sparse=sparse)
     assert list(theirs) == [p.name for p in network.layers]
     ours = reference.simulate(network, data.spikes)
