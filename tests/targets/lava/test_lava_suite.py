@@ -1,0 +1,138 @@
+"""The differential suite against Lava: our engine, the emitted program and the ``.net`` agree in every spike, u and v.
+
+Each network of the suite is held by a route, and then every layer, sample, step and neuron must be equal, or it is
+refused in words that the case foretells. The part in ``QUICK`` shows each kind once; the rest has the marker
+``lava_suite``.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import suite_features as features
+from suite_networks import NAMES, QUICK, Case, get
+
+from snnc.compare import compare
+from snnc.errors import InputError
+from snnc.network import READ_OUT, identical
+from snnc.samples import Samples
+from snnc.simulator import reference, simulate
+from snnc.targets.lava import run
+
+ENOUGH = 8
+"""Spikes of each layer below which a comparison would prove little."""
+
+RUN = [name for name in NAMES if name != "two-inputs"]
+"""Networks that anything runs."""
+
+RARE = {
+    "one step",
+    "values",
+    "wraps",
+    "leaves its range",
+    "even above 127",
+    "dilation",
+    "unfed",
+    "parallel",
+    "own decays",
+}
+"""What the quick part leaves out."""
+
+everything = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.lava_suite]) for name in NAMES]
+
+
+# What the suite is, for which no Lava is needed.
+
+
+def test_the_suite_is_large() -> None:
+    assert len(NAMES) >= 120
+    for route in ("net", "program"):
+        assert sum(route not in get(name).refused for name in NAMES) >= 60, route
+    assert 15 <= len(QUICK) <= 30
+
+
+def test_no_two_networks_are_equal() -> None:
+    for a, b in combinations(map(get, NAMES), 2):
+        assert not (identical(a.network, b.network) and np.array_equal(a.spikes, b.spikes)) or a.sparse != b.sparse, (
+            a.name,
+            b.name,
+        )
+
+
+def test_every_feature_is_shown_and_held() -> None:
+    """By a network that is there for it and that Lava runs; the quick part shows most of them."""
+    shown = {name: get(name).shows for name in NAMES}
+    assert set().union(*shown.values()) == features.FEATURES
+    for feature in features.FEATURES:
+        assert any(feature in shown[name] and "program" not in get(name).refused for name in NAMES), feature
+    assert features.FEATURES - set().union(*(shown[name] for name in QUICK)) <= RARE
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_a_network_is_what_it_claims(name: str) -> None:
+    case = get(name)
+    assert case.about.endswith("."), "say what it is there for"
+    found, seen = features.trace(case.network, case.spikes)
+    assert case.shows <= features.of(case.network) | seen
+    # Silence in all layers, or constant fire, would be equal by chance.
+    spiking = [found["spikes", p.name] for p in case.network.layers if p.neuron != READ_OUT]
+    assert all(spikes.sum() >= ENOUGH for spikes in spiking)
+    assert not spiking or not all(spikes.all() for spikes in spiking)
+    read = [found["v", p.name] for p in case.network.layers if p.neuron == READ_OUT]
+    assert all(len(np.unique(membranes)) > ENOUGH for membranes in read)
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_the_engine_equals_the_reference(name: str) -> None:
+    agree(reference.trace(get(name).network, get(name).spikes), ours(get(name)))
+
+
+# Lava.
+
+
+@pytest.mark.parametrize("name", everything)
+def test_the_net_agrees(name: str, request: pytest.FixtureRequest) -> None:
+    case = get(name)
+    if refused(case, "net"):
+        return
+    request.getfixturevalue("lava")
+    # Where spikes are under way for long, each sample is a run of its own.
+    apart = any(case.network.lag(p) for p in case.network.projections)
+    data = Samples(case.spikes[: 2 if apart else None])
+    theirs = run(case.network, data, sparse=case.sparse)
+    shown = {("v" if case.network[name].neuron == READ_OUT else "spikes", name): theirs[name] for name in theirs}
+    agree({trace: values[: len(data)] for trace, values in ours(case).items()}, shown)
+
+
+def refused(case: Case, route: str) -> bool:
+    """Whether the route refuses the network, as the case foretells, and names a place."""
+    words = case.refused.get(route)
+    if words is None:
+        return False
+    with pytest.raises(InputError, match=words) as caught:
+        run(case.network, Samples(case.spikes))
+    assert caught.value.where
+    return True
+
+
+Traces = dict[tuple[str, str], np.ndarray]
+
+
+def ours(case: Case) -> Traces:
+    """All that the engine shows of a case's layers; in each step what comes first in a layer stands first."""
+    traces = [
+        (kind, p.name)
+        for p in case.network.layers
+        for kind in ("u", "v", "spikes")
+        if not (p.neuron == READ_OUT and kind == "spikes")
+    ]
+    return simulate(case.network, Samples(case.spikes), traces=traces).traces
+
+
+def agree(expected: Traces, found: Traces) -> None:
+    """Assert that all found values are the expected ones; else tell the first difference."""
+    named = [{f"{name} ({kind})": values for (kind, name), values in traces.items()} for traces in (expected, found)]
+    result = compare(*named)
+    assert result.first is None, f"{result.first}; differing {result.differing}"
