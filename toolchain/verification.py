@@ -25,7 +25,11 @@ def verify(image: Image, samples: Samples, *, on: str = "reference", progress: P
     if on == "lava":
         from snnc.targets import lava
 
-        theirs = lava.run(image.network, samples, progress=progress and (lambda k, n: progress(k, n, "steps")))
+        def move(done: int, every: int) -> None:
+            if progress is not None:
+                progress(done, every, "steps")
+
+        theirs = lava.run(image.network, samples, progress=move)
     else:
         theirs = reference.simulate(image.network, samples.spikes)
     names = [p.name for p in image.network.layers]
