@@ -15,17 +15,19 @@ from pathlib import Path
 
 def enable() -> None:
     """Make ``lava.lib.dl.netx.hdf5`` importable. ImportError where Lava is not installed or not complete."""
-    _hashable_encoders()
+    enable_processes()
     _stub_slayer()
 
 
-def _hashable_encoders() -> None:
-    """Repair ``lava.magma.compiler.var_model``.
+def enable_processes() -> None:
+    """Make ``lava.proc`` importable; a second call does nothing. ImportError where Lava is not installed.
 
-    Its dataclass ByteEncoder is the default value of eight fields. Python 3.11 refuses defaults
-    that cannot be hashed, so the module is loaded from a copy of its text in which it can be.
+    Repairs ``lava.magma.compiler.var_model``: its dataclass ByteEncoder is the default value of eight fields. Python
+    3.11 refuses defaults that cannot be hashed, so the module is loaded from a copy of its text in which it can be.
     """
     name = "lava.magma.compiler.var_model"
+    if name in sys.modules:
+        return
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
         raise ImportError("lava-nc is not installed")
