@@ -79,9 +79,9 @@ def play(
     """Run samples through Lava's bit-accurate ``fixed_pt`` simulation, some at a time.
 
     network: after quantisation. recording: spikes, run back to back with a reset in between, which does not reach
-    spikes that are under way: with delays or recurrence, each sample is a run of its own. through: "net", by a file for netx, for
-    which the network must be a chain. registers: record u and v of every layer too. sparse: use Lava's Sparse process
-    instead of Dense for dense layers. timeout: seconds for which Lava may stay silent, of which it needs some to start.
+    spikes that are under way: with delays or recurrence, each sample is a run of its own. through: "net", by a file for
+    netx, for which the network must be a chain. registers: record u and v of every layer too. sparse: use Lava's Sparse
+    process instead of Dense. timeout: seconds for which Lava may stay silent, of which it needs some to start.
     lava: a worker that runs, whose timeout counts then; several networks can share one, one after the other.
     progress: called with (steps done, steps in all).
 

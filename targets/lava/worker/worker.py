@@ -56,6 +56,7 @@ def main() -> None:
 def run(request: dict[str, Any], answers: TextIO) -> None:
     """Carry out one request (see the module) and report on `answers`."""
     # Lava can be imported only after compat.enable().
+    from blocks import feed
     from lava.magma.core.run_conditions import RunSteps
     from probes import Probing, probe  # type: ignore[import-not-found]
     from taps import Player, Recorder  # type: ignore[import-not-found]
@@ -64,8 +65,7 @@ def run(request: dict[str, Any], answers: TextIO) -> None:
     rows = len(np.load(request["spikes"], mmap_mode="r"))
     net = _program(request, rows) if "program" in request else _netx(request)
     player = Player(shape=net.shape, path=request["spikes"])
-    for port in net.inputs:
-        player.s_out.connect(port)
+    feed(player.s_out, net)
     probed = []
     for k, block in enumerate(net.blocks, start=1):
         shape = tuple(int(n) for n in block.out.shape)
