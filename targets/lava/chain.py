@@ -245,7 +245,7 @@ def _check_weights(op: Linear | Conv2d, recurrent: Linear | None, where: str) ->
     encode(values, where)
     # netx counts a layer with zeros, but nothing positive, as one of mixed signs.
     if high < 0 and holes and low < -128 and np.any(values % 2):
-        raise uneven(values, 2, where)
+        raise uneven(values, 2, True, where)
     if dense and -low & (-low - 1) == 0 and high < -low and any(_sunk(part, low) for part, _ in parts):
         raise InputError(
             f"weight is nowhere positive and its minimum {low} is a power of two, which netx computes wrongly",

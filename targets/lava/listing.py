@@ -25,6 +25,8 @@ def write(made: Plan) -> tuple[str, dict[str, np.ndarray]]:
     paragraphs += [_synapses(joints[s.name], s, made, layers, arrays) for s in made.synapses]
     text = HEAD.format(
         name=_quoted(made.name),
+        scipy="\nfrom scipy import sparse"
+        * any(s.kind == "sparse" or (s.kind == "conv" and s.delay) for s in made.synapses),
         imports="\n".join(_imports(made)),
         input=made.feed.name,
         size=_count(made.feed.size, "neuron"),
@@ -71,7 +73,7 @@ def _imports(made: Plan) -> list[str]:
         use("snnc_lava.neurons", "Neurons") if n.needs else use("lava.proc.lif.process", "LIFReset")
     for s in made.synapses:
         use(f"lava.proc.{s.kind}.process", _process(s.kind, s.delay))
-        if s.kind == "conv" and s.delay:
+        if _relayed(s):
             use("lava.proc.lif.process", "LIF")
             use("lava.proc.sparse.process", _process("sparse", s.delay - 1))
         if s.kind != "conv" or s.delay:
@@ -81,8 +83,12 @@ def _imports(made: Plan) -> list[str]:
     use("snnc_lava.blocks", "Block")
     use("snnc_lava.blocks", "Net")
     use("snnc_lava.main", "main")
-    lines = ["from scipy import sparse"] * ("lava.proc.sparse.process" in used)
-    return lines + [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(used.items())]
+    return [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(used.items())]
+
+
+def _relayed(s: Synapses) -> bool:
+    """Whether spikes pass relays on their way to it."""
+    return s.kind == "conv" and s.delay > 0
 
 
 def _process(kind: str, delay: int) -> str:
@@ -102,7 +108,7 @@ State is reset in the first step of each sample. Lava's arrays are (columns, row
 
 from pathlib import Path
 
-import numpy as np
+import numpy as np{scipy}
 from snnc_lava import compat
 
 compat.enable()  # before anything of Lava is imported: lets it load on Python 3.11 to 3.13
@@ -239,7 +245,10 @@ def _matrix(name: str, s: Synapses, op: Linear, message: list[str], arrays: dict
             arrays[f"{name}_{part}"] = getattr(stored, part)
         parts = ", ".join(f'weights["{name}_{part}"]' for part in ("data", "indices", "indptr"))
         lines = [
-            f"{name}_weight = sparse.csr_matrix(({parts}), shape={tuple(map(int, stored.shape))})",
+            f"{name}_weight = sparse.csr_matrix(",
+            f"    ({parts}),",
+            f"    shape={tuple(map(int, stored.shape))},",
+            ")",
             f"{name} = {kind}(",
             f"    weights={name}_weight,",
         ]

@@ -50,10 +50,9 @@ def encode(values: np.ndarray, where: str, *, exponents: int = 0) -> Encoding:
         unit = 2.0**exponent
         if least * unit <= low and high <= most * unit:
             grain = int(2 * unit) if signed else int(unit)
-            if not np.any(values % grain):
-                return Encoding(sign, exponent)
-            if exponent == exponents:
-                raise uneven(values, grain, where)
+            if np.any(values % grain):
+                raise uneven(values, grain, signed, where)  # larger exponents ask for multiples of more
+            return Encoding(sign, exponent)
     raise InputError(
         f"weight spans {low:,} .. {high:,}; Lava holds {least << exponents} .. {most << exponents} "
         "for weights of these signs",
@@ -62,15 +61,13 @@ def encode(values: np.ndarray, where: str, *, exponents: int = 0) -> Encoding:
     )
 
 
-def uneven(values: np.ndarray, grain: int, where: str) -> InputError:
-    """The error for weights that must be multiples of `grain`, and are not."""
+def uneven(values: np.ndarray, grain: int, signed: bool, where: str) -> InputError:
+    """The error for weights that must be multiples of `grain`, and are not. signed: a bit of the mantissa is a sign."""
     first = int(values[values % grain != 0][0])
-    if grain == 2:
-        what, rule = f"the odd {first}", "beyond -128 .. 127 all weights of a layer must be even"
-    else:
-        what, rule = f"{first}", f"weights that reach so far must be multiples of {grain}"
+    what, rule = (f"the odd {first}", "even") if grain == 2 else (f"{first}", f"multiples of {grain}")
     return InputError(
-        f"weight spans {values.min()} .. {values.max()} and holds {what}; {rule}, as the mantissa has 8 bits with sign",
+        f"weight spans {values.min()} .. {values.max()} and holds {what}; all weights of a layer that reaches so far "
+        f"must be {rule}, as the mantissa has 8 bits{' with sign' * signed}",
         where=where,
         fix=FIX,
     )

@@ -74,10 +74,13 @@ ALL |= {f"graph-{name}": case for name, case in GRAPHS.items()}
 
 
 @pytest.fixture(scope="module")
-def cases(lava: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
+def cases(lava: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, Case]:
+    """Those of the tests that were chosen, run once."""
     root = tmp_path_factory.mktemp("programs")
     made = {}
-    for name, (build, rate, steps) in ALL.items():
+    chosen = {i.callspec.params.get("name") for i in request.session.items if hasattr(i, "callspec")}
+    for name in [name for name in ALL if name in chosen]:
+        build, rate, steps = ALL[name]
         rng = np.random.default_rng(sum(name.encode()))
         network = build(rng)
         made[name] = Case(network, spikes(rng, 3, steps, network.inputs[0].shape, rate), root / name)
