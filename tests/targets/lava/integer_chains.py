@@ -22,11 +22,6 @@ def conv(weight: np.ndarray, **options: object) -> Conv2d:
     return Conv2d(np.asarray(weight).astype(np.int16), **options)  # type: ignore[arg-type]
 
 
-def feed(*shape: int) -> Population:
-    """The input, named in."""
-    return Population("in", shape, "input")
-
-
 def layer(name: str, shape: Shape, **params: object) -> Population:
     """A ``cuba_fixed`` population; params are scalars, or arrays that broadcast to `shape`."""
     return population(name, shape, **(LIF | params))
@@ -34,23 +29,12 @@ def layer(name: str, shape: Shape, **params: object) -> Population:
 
 def chain(shape: Shape, *layers: tuple[Linear | Conv2d, Mapping[str, object]]) -> Network:
     """in -> l1 -> l2 ... with the given operations and neuron parameters."""
-    populations = [feed(*shape)]
+    populations = [Population("in", shape, "input")]
     projections = []
     for k, (op, params) in enumerate(layers, start=1):
         pre = populations[-1]
         populations.append(layer(f"l{k}", op.output_shape(pre.shape), **params))
         projections.append(Projection(f"p{k}", pre.name, f"l{k}", (op,)))
-    return Network(tuple(populations), tuple(projections), (populations[-1].name,), 1e-3, "test")
-
-
-def graph(populations: Sequence[Population], *links: tuple[str, str, Linear | Conv2d] | tuple) -> Network:
-    """Populations, the input first, and their projections: (pre, post, operation), and steps of delay where there are.
-
-    The last population is the output.
-    """
-    projections = [
-        Projection(f"{pre}-{post}{k}", pre, post, (op,), *delay) for k, (pre, post, op, *delay) in enumerate(links)
-    ]
     return Network(tuple(populations), tuple(projections), (populations[-1].name,), 1e-3, "test")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +15,15 @@ Rng = np.random.Generator
 Build = Callable[[Rng], Network]
 
 
-def graph(shape: Shape, layers: tuple[Population, ...], *projections: tuple[str, str, Linear | Conv2d, int]) -> Network:
-    """Projections are (pre, post, operation, delay); the input is "in", the last layer the output."""
+def graph(
+    shape: Shape, layers: Sequence[Population], *projections: tuple[str, str, Linear | Conv2d] | tuple
+) -> Network:
+    """Projections are (pre, post, operation) and, where there is one, the delay; the input is "in", the last layer the
+    output.
+    """
     made = tuple(
-        Projection(f"{pre}-{post}-{k}", pre, post, (op,), delay) for k, (pre, post, op, delay) in enumerate(projections)
+        Projection(f"{pre}-{post}-{k}", pre, post, (op,), *delay)
+        for k, (pre, post, op, *delay) in enumerate(projections)
     )
     return Network((Population("in", shape, "input"), *layers), made, (layers[-1].name,), 1e-3, "graph")
 

@@ -219,7 +219,7 @@ def delayed_twice(rng: Rng) -> Network:
     return replace(made, projections=(first, late, second))
 
 
-@case("delay", net="delay of 64 steps; netx cuts", program="delay", steps=70)
+@case("delay", net="delay of 64 steps; netx cuts", program="must wait for 64 steps", steps=70)
 def too_long_a_delay(rng: Rng) -> Network:
     """64 steps, for which no chip of Loihi's kind has room."""
     made = chain((8,), (dense(mixed(rng, 8, 8)), {"threshold": 60}))

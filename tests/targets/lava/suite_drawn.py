@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 
@@ -12,10 +11,9 @@ from hypothesis import strategies as st
 from integer_chains import chain
 from integer_networks import networks, operations, recordings
 from suite_case import REGISTERED, Case
-from suite_features import of
+from suite_refusals import refused
 
 from snnc.network import READ_OUT, Network, Population
-from snnc.ops import Linear
 from snnc.simulator import reference
 
 Drawn = tuple[Network, np.ndarray]
@@ -105,59 +103,6 @@ def _register(kind: str, number: int) -> None:
         return Case(name, about, network, data, frozenset(), refused(network), False, False)
 
     REGISTERED[name] = make
-
-
-NETX = {
-    "own thresholds": "threshold differs",
-    "own decays": "decay differs",
-    "feedback": "back to '.*'; in netx",
-    "adaptive": "its neurons adapt",
-    "graded": "its spikes carry values",
-    "refractory": "its neurons rest",
-    "delayed conv": "delays of convolutions",
-    **dict.fromkeys(("join", "branch", "short cut", "unfed"), "netx runs chains"),
-}
-"""What of :data:`suite_features.FEATURES` a ``.net`` cannot hold, and in which words the refusal says so."""
-
-
-def refused(network: Network) -> dict[str, str]:
-    """Route -> words of all reasons for which it cannot hold a network, of those that are drawn here."""
-    found = of(network)
-    net = [words for feature, words in NETX.items() if feature in found]
-    for population in network.layers:
-        net += _crowded(network, population)
-    program = [
-        "pipeline"
-        for p in network.projections
-        if p.op.taps and max(network.depths[p.post], 0) - max(network.depths[p.pre], 0) + network.lag(p) < 1
-    ]
-    return {route: "|".join(words) for route, words in (("net", net), ("program", program)) if words}
-
-
-def _crowded(network: Network, population: Population) -> Iterator[str]:
-    """What netx cannot hold of the synapses that lead to one population."""
-    loops = [p for p in network.into(population.name) if p.pre == population.name]
-    forward = [p for p in network.into(population.name) if p.pre != population.name]
-    joined = []
-    for group in (forward, loops):
-        if len({p.pre for p in group}) > 1:
-            return  # a join, which is reason enough
-        weights = [p.op.weight for p in group if isinstance(p.op, Linear)]
-        if len(weights) < len(group) > 1:
-            yield "side by side"
-        elif weights:
-            joined.append(sum(weights))
-            if joined[-1].nnz < sum(w.nnz for w in weights):
-                yield "two synapses join"
-    if loops and not all(isinstance(p.op, Linear) for p in (*forward, *loops)):
-        yield "which in netx dense layers do"
-    if loops and any(p.delay for p in (*forward, *loops)):
-        yield "feeds back to itself and has delays"
-    values = np.concatenate([w.data for w in joined]) if joined else np.zeros(0)
-    if joined and not len(values):
-        yield "zero everywhere"
-    elif joined and values.max() < 0 and np.log2(-float(values.min())).is_integer():
-        yield "is a power of two"
 
 
 KINDS = {"chain": chains, "graph": graphs}

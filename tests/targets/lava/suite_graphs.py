@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from integer_chains import conv, dense, feed, graph, layer
+from integer_chains import conv, dense, layer
+from integer_graphs import graph
 from suite_case import Rng, case, mixed, ticket
 
 from snnc.network import Network, Semantics
@@ -21,7 +22,8 @@ BACK = "back to '.*'; in netx"
 def short_cut(rng: Rng) -> Network:
     """The input also reaches the last layer directly, two layers early."""
     return graph(
-        (feed(20), layer("a", (16,)), layer("b", (16,)), layer("c", (8,), threshold=180)),
+        (20,),
+        (layer("a", (16,)), layer("b", (16,)), layer("c", (8,), threshold=180)),
         ("in", "a", dense(mixed(rng, 16, 20))),
         ("a", "b", dense(mixed(rng, 16, 16))),
         ("b", "c", dense(mixed(rng, 8, 16))),
@@ -33,7 +35,8 @@ def short_cut(rng: Rng) -> Network:
 def diamond(rng: Rng) -> Network:
     """Two branches of equal length that meet."""
     return graph(
-        (feed(20), layer("a", (12,)), layer("b", (10,)), layer("c", (8,))),
+        (20,),
+        (layer("a", (12,)), layer("b", (10,)), layer("c", (8,))),
         ("in", "a", dense(mixed(rng, 12, 20))),
         ("in", "b", dense(mixed(rng, 10, 20))),
         ("a", "c", dense(mixed(rng, 8, 12))),
@@ -45,7 +48,8 @@ def diamond(rng: Rng) -> Network:
 def uneven_branches(rng: Rng) -> Network:
     """Branches of one, two and three layers that meet, and go on together."""
     return graph(
-        (feed(16), *(layer(name, (10,), threshold=70) for name in "abcde")),
+        (16,),
+        tuple(layer(name, (10,), threshold=70) for name in "abcde"),
         ("in", "a", dense(mixed(rng, 10, 16))),
         ("a", "b", dense(mixed(rng, 10, 10))),
         ("b", "c", dense(mixed(rng, 10, 10))),
@@ -61,7 +65,8 @@ def uneven_branches(rng: Rng) -> Network:
 def fork(rng: Rng) -> Network:
     """Two layers beside each other, both of them outputs."""
     made = graph(
-        (feed(20), layer("a", (12,)), layer("b", (6,), threshold=120), layer("c", (7,), threshold=120)),
+        (20,),
+        (layer("a", (12,)), layer("b", (6,), threshold=120), layer("c", (7,), threshold=120)),
         ("in", "a", dense(mixed(rng, 12, 20))),
         ("a", "b", dense(mixed(rng, 6, 12))),
         ("a", "c", dense(mixed(rng, 7, 12))),
@@ -76,7 +81,8 @@ def residual(rng: Rng) -> Network:
     kernel = np.zeros((3, 3, 1, 1), int)
     kernel[range(3), range(3)] = 100
     return graph(
-        (feed(2, 5, 6), *(layer(name, shape, threshold=160) for name in "abc")),
+        (2, 5, 6),
+        tuple(layer(name, shape, threshold=160) for name in "abc"),
         ("in", "a", conv(mixed(rng, 3, 2, 3, 3), padding=(1, 1))),
         ("a", "b", conv(mixed(rng, 3, 3, 3, 3), padding=(1, 1))),
         ("b", "c", conv(mixed(rng, 3, 3, 3, 3), padding=(1, 1))),
@@ -88,7 +94,8 @@ def residual(rng: Rng) -> Network:
 def conv_beside_dense(rng: Rng) -> Network:
     """Kernels and single synapses into the same neurons."""
     return graph(
-        (feed(2, 5, 5), layer("a", (3, 4, 4)), layer("b", (2, 3, 3), threshold=250)),
+        (2, 5, 5),
+        (layer("a", (3, 4, 4)), layer("b", (2, 3, 3), threshold=250)),
         ("in", "a", conv(mixed(rng, 3, 2, 2, 2))),
         ("a", "b", conv(mixed(rng, 2, 3, 2, 2))),
         ("in", "b", dense(ticket(rng, 18, 50, density=0.2))),
@@ -99,7 +106,8 @@ def conv_beside_dense(rng: Rng) -> Network:
 def line_beside_dense(rng: Rng) -> Network:
     """The same of images of one row."""
     return graph(
-        (feed(2, 12), layer("a", (3, 10)), layer("b", (2, 9), threshold=200)),
+        (2, 12),
+        (layer("a", (3, 10)), layer("b", (2, 9), threshold=200)),
         ("in", "a", conv(mixed(rng, 3, 2, 1, 3), line=True)),
         ("a", "b", conv(mixed(rng, 2, 3, 1, 2), line=True)),
         ("in", "b", dense(ticket(rng, 18, 24, density=0.2))),
@@ -110,7 +118,8 @@ def line_beside_dense(rng: Rng) -> Network:
 def conv_after_dense(rng: Rng) -> Network:
     """A dense layer whose neurons are arranged as an image."""
     return graph(
-        (feed(20), layer("a", (2, 4, 5)), layer("b", (3, 3, 4), threshold=120)),
+        (20,),
+        (layer("a", (2, 4, 5)), layer("b", (3, 3, 4), threshold=120)),
         ("in", "a", dense(mixed(rng, 40, 20))),
         ("a", "b", conv(mixed(rng, 3, 2, 2, 2))),
     )
@@ -120,7 +129,8 @@ def conv_after_dense(rng: Rng) -> Network:
 def parallel(rng: Rng) -> Network:
     """Two convolutions and a matrix between the same two layers."""
     return graph(
-        (feed(2, 5, 5), layer("a", (2, 4, 4), threshold=250)),
+        (2, 5, 5),
+        (layer("a", (2, 4, 4), threshold=250),),
         ("in", "a", conv(mixed(rng, 2, 2, 2, 2))),
         ("in", "a", conv(mixed(rng, 2, 2, 4, 4), padding=(1, 1))),
         ("in", "a", dense(ticket(rng, 32, 50, density=0.1))),
@@ -131,7 +141,8 @@ def parallel(rng: Rng) -> Network:
 def delayed_short_cut(rng: Rng) -> Network:
     """A short cut that waits for the layers it passes and for its own delay besides."""
     return graph(
-        (feed(20), layer("a", (12,)), layer("b", (8,))),
+        (20,),
+        (layer("a", (12,)), layer("b", (8,))),
         ("in", "a", dense(mixed(rng, 12, 20)), 1),
         ("a", "b", dense(mixed(rng, 8, 12))),
         ("in", "b", dense(ticket(rng, 8, 20, density=0.3)), 4),
@@ -142,7 +153,8 @@ def delayed_short_cut(rng: Rng) -> Network:
 def driven_by_bias(rng: Rng) -> Network:
     """Neurons without synapses, whose bias alone makes them spike, join the input's."""
     return graph(
-        (feed(20), layer("clock", (4,), bias=np.array([30, 50, 90, 210])), layer("a", (8,))),
+        (20,),
+        (layer("clock", (4,), bias=np.array([30, 50, 90, 210])), layer("a", (8,))),
         ("in", "a", dense(mixed(rng, 8, 20))),
         ("clock", "a", dense(mixed(rng, 8, 4))),
     )
@@ -153,7 +165,7 @@ def leaves_late(rng: Rng) -> Network:
     """Spikes that leave their neurons one step after they are fired."""
     late = replace(layer("a", (12,)), semantics=Semantics(output="next"))
     return graph(
-        (feed(20), late, layer("b", (8,))), ("in", "a", dense(mixed(rng, 12, 20))), ("a", "b", dense(mixed(rng, 8, 12)))
+        (20,), (late, layer("b", (8,))), ("in", "a", dense(mixed(rng, 12, 20))), ("a", "b", dense(mixed(rng, 8, 12)))
     )
 
 
@@ -164,7 +176,8 @@ def leaves_late(rng: Rng) -> Network:
 def recurrent(rng: Rng) -> Network:
     """Synapses from a layer to itself, which arrive in the next step."""
     return graph(
-        (feed(20), layer("a", (16,)), layer("b", (8,), threshold=120)),
+        (20,),
+        (layer("a", (16,)), layer("b", (8,), threshold=120)),
         ("in", "a", dense(mixed(rng, 16, 20))),
         ("a", "a", dense(mixed(rng, 16, 16))),
         ("a", "b", dense(mixed(rng, 8, 16))),
@@ -175,7 +188,8 @@ def recurrent(rng: Rng) -> Network:
 def recurrent_twice(rng: Rng) -> Network:
     """Two layers that each feed themselves, one by few synapses."""
     return graph(
-        (feed(20), layer("a", (16,), u_decay=900), layer("b", (12,), u_decay=2000, threshold=120)),
+        (20,),
+        (layer("a", (16,), u_decay=900), layer("b", (12,), u_decay=2000, threshold=120)),
         ("in", "a", dense(mixed(rng, 16, 20))),
         ("a", "a", dense(ticket(rng, 16, 16, density=0.15))),
         ("a", "b", dense(mixed(rng, 12, 16))),
@@ -187,7 +201,8 @@ def recurrent_twice(rng: Rng) -> Network:
 def recurrent_signs(rng: Rng) -> Network:
     """Loops behind an image and behind a dense layer; the second has weights of one sign, as has what feeds it."""
     return graph(
-        (feed(2, 5, 4), layer("a", (20,), u_decay=1024, v_decay=400, threshold=600, bias=3), layer("b", (12,))),
+        (2, 5, 4),
+        (layer("a", (20,), u_decay=1024, v_decay=400, threshold=600, bias=3), layer("b", (12,))),
         ("in", "a", dense(rng.integers(-100, 110, (20, 40)))),
         ("a", "a", dense(mixed(rng, 20, 20))),
         ("a", "b", dense(rng.integers(0, 60, (12, 20)))),
@@ -199,7 +214,8 @@ def recurrent_signs(rng: Rng) -> Network:
 def recurrent_late(rng: Rng) -> Network:
     """A loop of three steps."""
     return graph(
-        (feed(20), layer("a", (16,)), layer("b", (8,), threshold=120)),
+        (20,),
+        (layer("a", (16,)), layer("b", (8,), threshold=120)),
         ("in", "a", dense(mixed(rng, 16, 20))),
         ("a", "a", dense(mixed(rng, 16, 16)), 2),
         ("a", "b", dense(mixed(rng, 8, 16))),
@@ -210,7 +226,8 @@ def recurrent_late(rng: Rng) -> Network:
 def recurrent_conv(rng: Rng) -> Network:
     """A convolution from an image of neurons to itself."""
     return graph(
-        (feed(2, 5, 5), layer("a", (2, 5, 5), threshold=250), layer("b", (4,))),
+        (2, 5, 5),
+        (layer("a", (2, 5, 5), threshold=250), layer("b", (4,))),
         ("in", "a", conv(mixed(rng, 2, 2, 3, 3), padding=(1, 1))),
         ("a", "a", conv(mixed(rng, 2, 2, 3, 3), padding=(1, 1))),
         ("a", "b", dense(mixed(rng, 4, 50))),
@@ -221,7 +238,8 @@ def recurrent_conv(rng: Rng) -> Network:
 def feedback(rng: Rng) -> Network:
     """Synapses back to the layer before, late enough for a pipeline."""
     return graph(
-        (feed(20), layer("a", (16,)), layer("b", (10,))),
+        (20,),
+        (layer("a", (16,)), layer("b", (10,))),
         ("in", "a", dense(mixed(rng, 16, 20))),
         ("a", "b", dense(mixed(rng, 10, 16))),
         ("b", "a", dense(mixed(rng, 16, 10)), 1),
@@ -232,7 +250,8 @@ def feedback(rng: Rng) -> Network:
 def feedback_far(rng: Rng) -> Network:
     """Back over three layers, with a loop and a short cut within."""
     return graph(
-        (feed(16), *(layer(name, (10,), threshold=130) for name in "abc")),
+        (16,),
+        tuple(layer(name, (10,), threshold=130) for name in "abc"),
         ("in", "a", dense(mixed(rng, 10, 16))),
         ("a", "b", dense(mixed(rng, 10, 10))),
         ("b", "c", dense(mixed(rng, 10, 10))),
@@ -242,11 +261,12 @@ def feedback_far(rng: Rng) -> Network:
     )
 
 
-@case("feedback", net=BACK, program="pipeline", rate=0.3)
+@case("feedback", net=BACK, program="back to .* within", rate=0.3)
 def feedback_at_once(rng: Rng) -> Network:
     """Synapses back that arrive in the next step, which no pipeline can keep."""
     return graph(
-        (feed(20), layer("a", (16,)), layer("b", (10,))),
+        (20,),
+        (layer("a", (16,)), layer("b", (10,))),
         ("in", "a", dense(mixed(rng, 16, 20))),
         ("a", "b", dense(mixed(rng, 10, 16))),
         ("b", "a", dense(mixed(rng, 16, 10))),

@@ -213,7 +213,7 @@ def conv_all_positive(rng: Rng) -> Network:
     return chain((2, 5, 5), (conv(rng.integers(1, 256, (3, 2, 2, 2))), {"threshold": 500}))
 
 
-@case("conv", "odd above 127", "mixed", net="must be even", program="even", rate=0.3)
+@case("conv", "odd above 127", "mixed", net="must be even", program="must be even", rate=0.3)
 def conv_odd_above_127(rng: Rng) -> Network:
     """An odd tap beyond seven bits among taps of both signs."""
     kernel = mixed(rng, 3, 2, 2, 2)

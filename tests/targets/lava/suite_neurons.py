@@ -7,7 +7,8 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from integer_chains import conv, dense, feed, graph, layer
+from integer_chains import conv, dense, layer
+from integer_graphs import graph
 from integer_networks import adaptive, read_out
 from suite_case import Rng, case, mixed
 
@@ -29,9 +30,9 @@ def resting(name: str, shape: Shape, steps: Any, **params: Any) -> Population:
 
 def one_layer(*populations: Population, rng: Rng, inputs: int = 24) -> Network:
     """The input into the first of the populations, and each into the next."""
-    made = (feed(inputs), *populations)
+    made = (Population("in", (inputs,), "input"), *populations)
     links = [(a.name, b.name, dense(rng.integers(-90, 120, (b.size, a.size)))) for a, b in pairwise(made)]
-    return graph(made, *links)
+    return graph((inputs,), populations, *links)
 
 
 @case("own thresholds", net="threshold differs between neurons", quick=True)
@@ -66,7 +67,8 @@ def own_everything(rng: Rng) -> Network:
         "bias": rng.integers(-60, 60, shape),
     }
     return graph(
-        (feed(2, 5, 6), layer("a", shape, **registers), layer("b", (6,))),
+        (2, 5, 6),
+        (layer("a", shape, **registers), layer("b", (6,))),
         ("in", "a", conv(mixed(rng, 3, 2, 2, 2))),
         ("a", "b", dense(mixed(rng, 6, 60))),
     )
@@ -83,8 +85,8 @@ def refractory_loop(rng: Rng) -> Network:
     """Currents go on while neurons rest, and feed them again."""
     thresholds = rng.integers(100, 300, 16)
     return graph(
+        (20,),
         (
-            feed(20),
             resting("a", (16,), rng.integers(0, 4, 16), u_decay=600, threshold=thresholds),
             layer("b", (8,), threshold=90),
         ),
@@ -107,7 +109,8 @@ def adapting_to_the_end(rng: Rng) -> Network:
     fixed = {"w_decay": 0, "w_jump": (1 << 17) - 1, "bias": 4000, "v_decay": 0}
     deep = adaptive("a", (6,), **{**fixed, "u_decay": 0, "w_decay": np.array([0, 1, 300, 2000, 4095, 4096])})
     return graph(
-        (feed(300), deep, layer("b", (5,), threshold=60)),
+        (300,),
+        (deep, layer("b", (5,), threshold=60)),
         ("in", "a", dense(rng.integers(0, 256, (6, 300)))),
         ("a", "b", dense(rng.integers(-60, 128, (5, 6)))),
     )
@@ -119,7 +122,8 @@ def adapting_loop(rng: Rng) -> Network:
     neurons = adaptive("a", (16,), v_decay=200, w_decay=60, w_jump=40, threshold=120)
     neurons = replace(neurons, params={**neurons.params, "refractory": np.full(16, 2, np.int32)})
     return graph(
-        (feed(20), neurons, read_out("out", (4,), v_decay=300)),
+        (20,),
+        (neurons, read_out("out", (4,), v_decay=300)),
         ("in", "a", dense(mixed(rng, 16, 20))),
         ("a", "a", dense(mixed(rng, 16, 16)), 1),
         ("a", "out", dense(mixed(rng, 4, 16))),
@@ -136,8 +140,8 @@ def graded(rng: Rng) -> Network:
 def graded_branches(rng: Rng) -> Network:
     """Values through a kernel, a matrix and a delay, so large that currents wrap."""
     return graph(
+        (2, 5, 5),
         (
-            feed(2, 5, 5),
             values("a", (3, 4, 4), threshold=60, v_decay=0),
             layer("b", (2, 3, 3)),
             read_out("out", (5,), u_decay=0),
@@ -161,7 +165,8 @@ def input_of_values(rng: Rng) -> tuple[Network, np.ndarray]:
 def image_of_values(rng: Rng) -> tuple[Network, np.ndarray]:
     """Grey values into a convolution, the same in every step."""
     network = graph(
-        (feed(1, 6, 6), layer("a", (3, 4, 4), threshold=30_000, v_decay=0), layer("b", (5,))),
+        (1, 6, 6),
+        (layer("a", (3, 4, 4), threshold=30_000, v_decay=0), layer("b", (5,))),
         ("in", "a", conv(mixed(rng, 3, 1, 3, 3))),
         ("a", "b", dense(rng.integers(-60, 128, (5, 48)))),
     )
@@ -181,13 +186,13 @@ def read_membranes(rng: Rng) -> Network:
 @case("read-out", "saturates above", "saturates below", net="threshold differs", rate=0.9, samples=2, steps=12)
 def read_saturated(rng: Rng) -> Network:
     """Membranes that stay at the ends of their range."""
-    made = (
-        feed(200),
-        layer("a", (150,), threshold=rng.integers(4000, 9000, 150)),
-        read_out("out", (6,), u_decay=0, v_decay=0),
-    )
     weight = np.where(np.arange(6)[:, None] % 2, 254, -256) * np.ones((6, 150), int)
-    return graph(made, ("in", "a", dense(rng.integers(0, 100, (150, 200)))), ("a", "out", dense(weight)))
+    return graph(
+        (200,),
+        (layer("a", (150,), threshold=rng.integers(4000, 9000, 150)), read_out("out", (6,), u_decay=0, v_decay=0)),
+        ("in", "a", dense(rng.integers(0, 100, (150, 200)))),
+        ("a", "out", dense(weight)),
+    )
 
 
 @case("read-out", "own decays", "cuba", net="v_decay differs")
@@ -202,7 +207,8 @@ def read_own_decays(rng: Rng) -> Network:
 def read_between(rng: Rng) -> Network:
     """Read-outs at two depths, one of them fed by two layers, and neurons behind the first."""
     made = graph(
-        (feed(20), layer("a", (12,)), read_out("early", (4,)), layer("b", (10,)), read_out("late", (4,), u_decay=500)),
+        (20,),
+        (layer("a", (12,)), read_out("early", (4,)), layer("b", (10,)), read_out("late", (4,), u_decay=500)),
         ("in", "a", dense(mixed(rng, 12, 20))),
         ("a", "early", dense(mixed(rng, 4, 12))),
         ("a", "b", dense(mixed(rng, 10, 12))),

@@ -125,7 +125,7 @@ def all_zero(rng: Rng) -> Network:
     )
 
 
-@case("odd above 127", "mixed", net="must be even", program="even", quick=True)
+@case("odd above 127", "mixed", net="must be even", program="must be even", quick=True)
 def odd_above_127(rng: Rng) -> Network:
     """Both signs and odd weights beyond seven bits: no encoding of the chip holds them."""
     weight = mixed(rng, 20, 30)
@@ -133,15 +133,26 @@ def odd_above_127(rng: Rng) -> Network:
     return chain((30,), (dense(weight), {}), (dense(mixed(rng, 10, 20)), {}))
 
 
-@case("all positive", "even above 127", net=r"weight spans", program="weight spans")
+@case("all positive", "odd above 127", net="weight spans", program="must be even")
 def beyond_eight_bits(rng: Rng) -> Network:
-    """A weight of 256 among others of one sign."""
+    """A weight of 256 among odd ones of one sign."""
     weight = rng.integers(1, 257, (20, 30))
     weight[0, 0] = 256
     return chain((30,), (dense(weight), {"threshold": 1500}), (dense(mixed(rng, 10, 20)), {}))
 
 
-@case("mixed", "even above 127", net="weight spans", program="weight spans")
-def far_beyond_eight_bits(rng: Rng) -> Network:
-    """Weights that another chip would hold."""
-    return chain((30,), (dense(8 * mixed(rng, 20, 30)), {"threshold": 1500}), (dense(mixed(rng, 10, 20)), {}))
+@case("mixed", "all positive", "all negative", "even above 127", net="weight spans")
+def shared_powers(rng: Rng) -> Network:
+    """Weights far beyond eight bits, which share a power of two that a layer of the chip has and netx does not set."""
+    return chain(
+        (30,),
+        (dense(8 * mixed(rng, 20, 30)), {"threshold": 1500}),
+        (dense(128 * rng.integers(0, 256, (15, 20))), {"threshold": 40_000}),
+        (dense(-4 * rng.integers(0, 256, (8, 15))), {"threshold": 1000, "bias": 700}),
+    )
+
+
+@case("all positive", "odd above 127", net="weight spans", program="weight spans")
+def beyond_all_powers(rng: Rng) -> Network:
+    """The largest weight that another chip would hold."""
+    return chain((30,), (dense(np.full((6, 30), 32767)), {"threshold": 90_000}))
