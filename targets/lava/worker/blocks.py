@@ -1,10 +1,10 @@
-"""What a network is to whoever plays and records it: inputs, and populations of neurons in Lava.
+"""What a program of Lava processes hands to whoever runs it.
 
-``program.py`` of an exported program builds one; of a ``.net`` the worker makes one.
+Lava runs this file again under another name while it looks for process models; annotations that are text would stop
+a dataclass there.
 """
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lava.magma.core.process.ports.ports import InPort, OutPort
@@ -13,26 +13,51 @@ from lava.magma.core.process.process import AbstractProcess
 
 @dataclass(frozen=True)
 class Block:
-    """One population.
+    """One population of neurons.
 
-    name: of the population. neurons: LIF, LIFReset or ours; it has Vars u and v. out: where its spikes leave, of
-    Lava's shape: (columns, rows, channels) or flat. late: steps after which it shows what belongs to the first step
-    of the input.
+    neurons: its process; has the variables u and v. out: where its spikes leave, in Lava's shape (columns, rows,
+    channels) or (neurons,). late: steps after which it shows what belongs to the first step of the input. shape: of
+    the population, C order; empty where that is Lava's reversed. membrane: it never spikes, and v is what it puts out.
     """
 
     name: str
     neurons: AbstractProcess
     out: OutPort
     late: int
+    shape: tuple[int, ...] = ()
+    membrane: bool = False
 
 
 @dataclass(frozen=True)
 class Net:
-    """All populations.
+    """Populations in network order, connected.
 
-    inputs: the player's spikes go to all of these. shape: of the input, in Lava's order. blocks: in network order.
+    inputs: ports that all take the spikes of the input (see :func:`feed`). shape: of the input, in Lava's order.
+    outputs: names of the blocks that are read out. gated: names of the synapses in front of which there is a gate.
+    shaped: shape of the input, C order; empty where that is `shape` reversed. largest: the largest value of an input
+    that overflows nothing.
     """
 
-    inputs: list[InPort]
+    inputs: Sequence[InPort]
     shape: tuple[int, ...]
-    blocks: list[Block]
+    blocks: Sequence[Block]
+    outputs: Sequence[str] = ()
+    gated: Sequence[str] = ()
+    shaped: tuple[int, ...] = ()
+    largest: int = 1
+
+
+def feed(source: OutPort, net: Net) -> None:
+    """Connect `source`, of the shape of the input, to all that reads the input.
+
+    A matrix reads a flat input in C order, (channels, rows, columns), while Lava's order is reversed.
+    """
+    for port in net.inputs:
+        shaped(source, port).connect(port)
+
+
+def shaped(source: OutPort, port: InPort) -> OutPort:
+    """`source` in the shape of `port`: as it is, or flat in C order."""
+    if tuple(source.shape) == tuple(port.shape):
+        return source
+    return source.transpose(list(range(len(source.shape)))[::-1]).flatten()
