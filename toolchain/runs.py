@@ -245,6 +245,7 @@ def verdict(result: Comparison, on: str) -> dict[str, Any]:
         "samples": result.samples,
         "steps": result.steps,
         "compared": result.compared,
+        "registers": result.registers,
         "spikes": sum(result.spikes.values()),
         "differing": sum(result.differing.values()),
         "layers": {name: {"spikes": n, "differing": result.differing[name]} for name, n in result.spikes.items()},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
@@ -75,7 +75,7 @@ def play(
     timeout: float = 600.0,
     lava: Worker | None = None,
     progress: Progress | None = None,
-) -> Iterator[tuple[slice, Traces]]:
+) -> Generator[tuple[slice, Traces]]:
     """Run samples through Lava's bit-accurate ``fixed_pt`` simulation, some at a time.
 
     network: after quantisation. recording: spikes, run back to back with a reset in between, which does not reach
