@@ -146,8 +146,8 @@ def shared_powers(rng: Rng) -> Network:
     """Weights far beyond eight bits, which share a power of two that a layer of the chip has and netx does not set."""
     return chain(
         (30,),
-        (dense(8 * mixed(rng, 20, 30)), {"threshold": 1500}),
-        (dense(128 * rng.integers(0, 256, (15, 20))), {"threshold": 40_000}),
+        (dense(8 * mixed(rng, 20, 30)), {"threshold": 800}),
+        (dense(128 * rng.integers(0, 256, (15, 20))), {"threshold": 20_000}),
         (dense(-4 * rng.integers(0, 256, (8, 15))), {"threshold": 1000, "bias": 700}),
     )
 
