@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from snnc import target as targets
 from snnc.image import Image, Mapping
-from snnc.network import NEURONS, Network, Population, Projection
+from snnc.network import NEURONS, SUBTRACTS, USUAL, Network, Population, Projection
 from snnc.ops import Conv2d, Linear, Op, Shape, canonical
 
 
@@ -132,14 +133,15 @@ def _random_population(draw: st.DrawFn, rng: np.random.Generator, name: str, sha
         threshold=rng.integers(0, threshold + 1, shape),
         bias=rng.integers(-bias, bias + 1, shape),
     )
-    kind = draw(st.integers(0, 7))
-    if kind < 4:
-        return plain
-    if kind == 4:
+    kind = draw(st.integers(0, 9))
+    how = draw(st.sampled_from([USUAL, SUBTRACTS]))
+    if kind < 6:
+        return replace(plain, semantics=how)
+    if kind == 6:
         return Population(name, shape, "graded_fixed", plain.params)
-    if kind == 5:
+    if kind == 7:
         rest = rng.integers(0, draw(st.sampled_from([1, 3, 63])) + 1, shape).astype(np.int32)
-        return Population(name, shape, "cuba_fixed", {**plain.params, "refractory": rest})
+        return Population(name, shape, "cuba_fixed", {**plain.params, "refractory": rest}, how)
     jump = rng.integers(0, draw(st.sampled_from([1, limit, 1 << 17])) + 1, shape)
     second = {"w_decay": rng.integers(0, 4097, shape), "w_jump": np.minimum(jump, (1 << 17) - 1)}
     return adaptive(name, shape, **plain.params, **second)

@@ -138,6 +138,12 @@ class Semantics:
 USUAL = Semantics()
 """The neuron of Loihi-style chips."""
 
+SUBTRACTS = Semantics("subtract")
+"""The same where neurons are programmable."""
+
+# Integer model -> what its neurons may do, where that is more than the usual.
+_HELD = {"cuba_fixed": (USUAL, SUBTRACTS)}
+
 
 @dataclass(frozen=True, eq=False)
 class Population:
@@ -157,6 +163,11 @@ class Population:
     @property
     def size(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def subtracts(self) -> bool:
+        """Whether a spike takes the threshold off the membrane."""
+        return self.semantics.reset == "subtract"
 
     @property
     def compartments(self) -> int:
@@ -360,6 +371,11 @@ def _check_population(population: Population) -> None:
             f"got {', '.join(population.params) or 'none'}",
             where=where,
         )
+    if population.neuron in INTEGER and population.semantics not in _HELD.get(population.neuron, (USUAL,)):
+        how = (f"{f.name} '{getattr(population.semantics, f.name)}'" for f in dataclasses.fields(Semantics))
+        known = (f"{f.name} '{f.default}'" for f in dataclasses.fields(Semantics))
+        strange = ", ".join(h for h, k in zip(how, known, strict=True) if h != k)
+        raise InputError(f"a {population.neuron} neuron has no {strange}", where=where, fix="compile the network again")
     for name, value in population.params.items():
         if value.shape != population.shape:
             raise InputError(f"{name} has shape {value.shape}, the layer {population.shape}", where=where)

@@ -13,6 +13,12 @@ towards zero)::
     s  = v > (threshold << 6)
     v  = 0  where s                                                        (u is kept)
 
+and, of a population whose semantics reset by subtraction, in place of the last line ::
+
+    v  = v - (threshold << 6)  where s
+
+which no range is left by, for there v is above the threshold, and that is not negative.
+
 =========  ========================================================  ====================
 symbol     meaning                                                   range
 =========  ========================================================  ====================
@@ -39,7 +45,8 @@ with w_decay as the other decays, and w_jump 0 .. 2^17-1.
 A ``graded_fixed`` neuron compares in units of 2^6, s = (v >> 6) > threshold, and its spike carries the value v >> 6:
 it delivers so many times its weights.
 
-A neuron with `refractory` > 0 rests for so many steps after a spike: v is 0 and s is 0, while u and w go on.
+A neuron with `refractory` > 0 rests for so many steps after a spike: v is 0 and s is 0, while u and w go on. So what a
+subtraction has left is lost in the first of them.
 
 A wrap brings u into its range while ``|a| < 2^18``; beyond, the same single wrap is applied
 and u may leave the range, as it does in Lava. Registers are computed here in 64 bits, so that
@@ -90,12 +97,14 @@ def step(
     w: np.ndarray | int = 0,
     rests: np.ndarray | bool = False,
     graded: bool = False,
+    subtracts: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One step of neurons: (u, v, spikes) from (u, v) and the summed weights `a`.
 
     params: int64 arrays by the names of the table above, (neurons,); without a threshold no neuron spikes. u, v, a:
     int64 (samples, neurons). w: what the second compartment of this step adds, see :func:`adapt`. rests: neurons that
-    spiked less than `refractory` steps ago. graded: return values instead of spikes.
+    spiked less than `refractory` steps ago. graded: return values instead of spikes. subtracts: whether a spike takes
+    the threshold off v.
     """
     u = shift_to_zero(u * (4096 - params["u_decay"]), DECAY) + (a << UNIT)
     u = np.where(u > RANGE, u - 2 * RANGE, np.where(u <= -RANGE, u + 2 * RANGE, u))
@@ -106,7 +115,8 @@ def step(
         return u, np.where(values > 0, 0, v), values
     spikes = v > (params["threshold"] << UNIT) if "threshold" in params else np.zeros(v.shape, bool)
     spikes &= ~np.asarray(rests)
-    return u, np.where(spikes, 0, v), spikes
+    left = v - (params["threshold"] << UNIT) if subtracts else 0
+    return u, np.where(spikes, left, v), spikes
 
 
 def adapt(params: dict[str, np.ndarray], w: np.ndarray, spikes: np.ndarray) -> np.ndarray:
@@ -166,7 +176,8 @@ def trace(network: Network, spikes: np.ndarray) -> dict[tuple[str, str], np.ndar
                     second[name] = adapt(params[name], second[name], past[name][1])
                 rests = left[name] > 0
                 value = population.neuron == GRADED
-                u, v, fired = step(params[name], *state[name], a, second.get(name, 0), rests, value)
+                less = population.subtracts
+                u, v, fired = step(params[name], *state[name], a, second.get(name, 0), rests, value, less)
                 left[name] = np.where(fired > 0, params[name].get("refractory", 0), np.maximum(left[name] - 1, 0))
                 state[name] = (u, v)
                 result.setdefault(("u", name), []).append(u)

@@ -68,6 +68,7 @@ class Tables:
     reads: int64 (P,), column of the first neuron of each read-out when these are laid end to end; else -1.
     rich: the same for neurons that adapt, rest or send values, of which keep_w, jump and refractory, int64 (A,), hold
     what they have more. values_at: the same for those that send values, the input of graded data included.
+    subtracts: bool (P,), whether a spike takes the threshold off the membrane instead of all of it.
     """
 
     register: np.dtype
@@ -91,6 +92,7 @@ class Tables:
     jump: np.ndarray
     refractory: np.ndarray
     values_at: np.ndarray
+    subtracts: np.ndarray
 
     @property
     def arrays(self) -> tuple[Any, ...]:
@@ -180,6 +182,7 @@ def flatten(network: Network, *, graded: bool = False) -> Tables:
         jump=_more(network, rich, orders, "w_jump") << UNIT,
         refractory=_more(network, rich, orders, "refractory"),
         values_at=_columns(network, values),
+        subtracts=np.array([p.subtracts for p in network.populations]),
     )
 
 
