@@ -100,6 +100,7 @@ def recurrent(rng: Rng) -> Network:
 
 
 def recurrent_conv(rng: Rng) -> Network:
+    """A kernel from an image of neurons to itself."""
     return graph(
         (1, 6, 6),
         (layer("a", (2, 6, 6), threshold=200), layer("b", (4,), threshold=200)),
@@ -205,6 +206,7 @@ def adaptive(rng: Rng) -> Network:
 
 
 def resting(rng: Rng) -> Network:
+    """Neurons that rest after a spike."""
     rests = rng.integers(0, 5, (20,))
     return graph(
         (30,),
@@ -267,6 +269,7 @@ def read_out(rng: Rng) -> Network:
 
 
 def read_out_conv(rng: Rng) -> Network:
+    """An image of membranes that are read."""
     return graph(
         (1, 5, 6),
         (layer("a", (2, 5, 6), threshold=200), as_kind(layer("r", (3, 2, 2)), "cuba_li_fixed")),

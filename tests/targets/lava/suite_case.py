@@ -1,7 +1,6 @@
 """A case of the differential suite: a network, what is fed to it, and what it is about.
 
-The builders in ``suite_chains.py``, ``suite_graphs.py`` and ``suite_drawn.py`` register themselves by :func:`case`;
-``suite_networks.py`` holds all of them.
+Builders register themselves by :func:`case`; ``suite_networks.py`` gathers them.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from functools import cache
 
 import numpy as np
 from integer_chains import spikes
+from suite_refusals import refused
 
 from snnc.network import Network
 
@@ -49,7 +49,7 @@ def case(
     rate: float = 0.2,
     samples: int = 3,
     steps: int = 10,
-    net: str = "",
+    net: str | None = "",
     program: str = "",
     sparse: bool = False,
     quick: bool = False,
@@ -58,7 +58,8 @@ def case(
     """Register a builder of a network, which may bring its own spikes.
 
     The builder gets a generator of its own, seeded by its name. rate: of spikes of the input. net, program: words with
-    which that route refuses the network. name: where it is not that of the builder.
+    which that route refuses the network; where `net` is None, both are worked out. name: where it is not that of the
+    builder.
     """
 
     def register(build: Build) -> Build:
@@ -72,9 +73,11 @@ def case(
             network, data = built if isinstance(built, tuple) else (built, None)
             if data is None:
                 data = spikes(rng, samples, steps, network.inputs[0].shape, rate)
-            refused = {route: words for route, words in (("net", net), ("program", program)) if words}
+            told = {route: words for route, words in (("net", net), ("program", program)) if words}
             about = (build.__doc__ or "").strip()
-            return Case(known, about, network, data, frozenset(shows), refused, sparse, quick)
+            return Case(
+                known, about, network, data, frozenset(shows), refused(network) if net is None else told, sparse, quick
+            )
 
         REGISTERED[known] = make
         if quick:

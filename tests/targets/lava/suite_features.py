@@ -35,7 +35,7 @@ FEATURES = frozenset(
         ),
         # Neurons.
         *("if", "lif", "cuba", "bias", "own thresholds", "own decays", "own biases", "read-out"),
-        *("refractory", "adaptive", "graded"),
+        *("refractory", "adaptive", "graded", "subtract"),
         # Runs.
         *("several samples", "one step", "values", "saturates above", "saturates below", "wraps", "leaves its range"),
         "spikes in the last step",
@@ -113,6 +113,8 @@ def _of_neurons(population: Population) -> Iterator[str]:
     if population.neuron == "cuba_fixed":
         memory = (p["u_decay"].min() < 4096, p["v_decay"].max() > 0)
         yield "cuba" if memory[0] else "lif" if memory[1] else "if"
+    if population.subtracts:
+        yield "subtract"
     if p["bias"].any():
         yield "bias"
     if p.get("refractory", np.zeros(1)).any():

@@ -9,7 +9,7 @@ from integer_chains import conv, dense, layer
 from integer_graphs import graph
 from suite_case import Rng, case, mixed, ticket
 
-from snnc.network import Network, Semantics
+from snnc.network import Network
 
 CHAINS = "netx runs chains"
 BACK = "back to '.*'; in netx"
@@ -157,15 +157,6 @@ def driven_by_bias(rng: Rng) -> Network:
         (layer("clock", (4,), bias=np.array([30, 50, 90, 210])), layer("a", (8,))),
         ("in", "a", dense(mixed(rng, 8, 20))),
         ("clock", "a", dense(mixed(rng, 8, 4))),
-    )
-
-
-@case("dense", net="a step late")
-def leaves_late(rng: Rng) -> Network:
-    """Spikes that leave their neurons one step after they are fired."""
-    late = replace(layer("a", (12,)), semantics=Semantics(output="next"))
-    return graph(
-        (20,), (late, layer("b", (8,))), ("in", "a", dense(mixed(rng, 12, 20))), ("a", "b", dense(mixed(rng, 8, 12)))
     )
 
 

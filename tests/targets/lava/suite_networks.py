@@ -8,7 +8,11 @@ import suite_graphs  # noqa: F401
 import suite_images  # noqa: F401
 import suite_neurons  # noqa: F401
 import suite_weights  # noqa: F401
-from suite_case import QUICK, REGISTERED, Case
+from integer_graphs import GRAPHS
+from suite_case import QUICK, REGISTERED, Case, case
+
+for _name, (_build, _rate, _steps) in GRAPHS.items():
+    case(rate=_rate, steps=_steps, net=None, name=f"graph-{_name}")(_build)
 
 NAMES = tuple(REGISTERED)
 

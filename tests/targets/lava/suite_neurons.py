@@ -12,13 +12,18 @@ from integer_graphs import graph
 from integer_networks import adaptive, read_out
 from suite_case import Rng, case, mixed
 
-from snnc.network import Network, Population, Projection
+from snnc.network import SUBTRACTS, Network, Population, Projection
 from snnc.ops import Shape
 
 
 def values(name: str, shape: Shape, **params: Any) -> Population:
     """Neurons whose spikes carry their membrane."""
     return replace(layer(name, shape, **params), neuron="graded_fixed")
+
+
+def subtracts(population: Population) -> Population:
+    """The same neurons, whose spikes take the threshold off the membrane."""
+    return replace(population, semantics=SUBTRACTS)
 
 
 def resting(name: str, shape: Shape, steps: Any, **params: Any) -> Population:
@@ -127,6 +132,51 @@ def adapting_loop(rng: Rng) -> Network:
         ("in", "a", dense(mixed(rng, 16, 20))),
         ("a", "a", dense(mixed(rng, 16, 16)), 1),
         ("a", "out", dense(mixed(rng, 4, 16))),
+    )
+
+
+@case("subtract", "if", net="subtracts the threshold", rate=0.4, steps=12, quick=True)
+def subtracting(rng: Rng) -> Network:
+    """Spikes that take the threshold off the membrane; what is left can spike again, step after step."""
+    return one_layer(
+        subtracts(layer("a", (16,), v_decay=0, threshold=60)), subtracts(layer("b", (8,), threshold=90)), rng=rng
+    )
+
+
+@case("subtract", "own thresholds", "own decays", "saturates above", net="subtracts the threshold", rate=0.9, samples=2)
+def subtracting_at_the_end(rng: Rng) -> Network:
+    """Thresholds from nothing to the most, of membranes that saturate."""
+    thresholds = np.array([0, 1, 500, 60_000, (1 << 17) - 2, (1 << 17) - 1])
+    top = subtracts(layer("a", (6,), threshold=thresholds, u_decay=0, v_decay=np.array([0, 0, 1, 2, 0, 0])))
+    return graph(
+        (300,),
+        (top, layer("b", (5,), threshold=60)),
+        ("in", "a", dense(rng.integers(100, 256, (6, 300)))),
+        ("a", "b", dense(rng.integers(-60, 128, (5, 6)))),
+    )
+
+
+@case("subtract", "refractory", "recurrent", "cuba", net="subtracts|rest", rate=0.3)
+def subtracting_loop(rng: Rng) -> Network:
+    """The same in a loop, where neurons rest, too, and lose what was left."""
+    return graph(
+        (20,),
+        (subtracts(resting("a", (16,), rng.integers(0, 3, 16), u_decay=900)), layer("b", (8,), threshold=100)),
+        ("in", "a", dense(mixed(rng, 16, 20))),
+        ("a", "a", dense(mixed(rng, 16, 16))),
+        ("a", "b", dense(mixed(rng, 8, 16))),
+    )
+
+
+@case("subtract", "conv", "pool", net="subtracts the threshold", rate=0.4)
+def subtracting_image(rng: Rng) -> Network:
+    """The same of images, sums over windows among them."""
+    pooled = np.full((3, 1, 2, 2), 40)
+    return graph(
+        (2, 5, 5),
+        (subtracts(layer("a", (3, 4, 4), threshold=120)), subtracts(layer("b", (3, 2, 2), threshold=50, v_decay=0))),
+        ("in", "a", conv(mixed(rng, 3, 2, 2, 2))),
+        ("a", "b", conv(pooled, stride=(2, 2), groups=3)),
     )
 
 

@@ -17,6 +17,7 @@ NETX = {
     "adaptive": "its neurons adapt",
     "graded": "its spikes carry values",
     "refractory": "its neurons rest",
+    "subtract": "subtracts the threshold",
     "delayed conv": "delays of convolutions",
     **dict.fromkeys(("join", "branch", "short cut", "unfed"), "netx runs chains"),
 }
@@ -68,6 +69,9 @@ def _crowded(network: Network, population: Population) -> Iterator[str]:
     if loops and any(p.delay for p in (*forward, *loops)):
         yield "feeds back to itself and has delays"
     values = np.concatenate([w.data for w in joined]) if joined else np.zeros(0)
+    kernels = [p.op.weight.ravel() for p in forward if not isinstance(p.op, Linear)]
+    if any(len(w) and (w.min() < -256 or w.max() > 255) for w in (values, *kernels)):
+        yield "weight spans"
     if joined and not len(values):
         yield "zero everywhere"
     elif joined and values.max() < 0 and np.log2(-float(values.min())).is_integer():

@@ -148,7 +148,7 @@ def shared_powers(rng: Rng) -> Network:
         (30,),
         (dense(8 * mixed(rng, 20, 30)), {"threshold": 800}),
         (dense(128 * rng.integers(0, 256, (15, 20))), {"threshold": 20_000}),
-        (dense(-4 * rng.integers(0, 256, (8, 15))), {"threshold": 1000, "bias": 700}),
+        (dense(-4 * rng.integers(0, 256, (8, 15)) * (rng.random((8, 15)) < 0.2)), {"threshold": 3000, "bias": 4000}),
     )
 
 
