@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -325,61 +322,11 @@ def test_the_network_of_another_project_equals_lava(shared: Path, lava: Path) ->
         assert 0.01 < raster.mean() < 0.99, name
 
 
-WHEEL = "lava_dl-0.6.0-py3-none-any.whl"
-SHA256 = "bcb448f2bb85dc0da4b4dbbbae16543d2a978c1da7279acc522ad621fc68c437"
-GOLDEN = "tests/lava/lib/dl/netx/gts"
-
-
-@pytest.fixture(scope="module")
-def intel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Networks and spikes that Intel tests netx with, from the wheel of lava-dl."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--ignore-requires-python"]
-    command += ["--disable-pip-version-check", "--dest", str(folder), "lava-dl==0.6.0"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = f"needs the wheel of lava-dl, and pip cannot get it: {done.stderr.strip()[-200:]}"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    assert hashlib.sha256((folder / WHEEL).read_bytes()).hexdigest() == SHA256
-    with zipfile.ZipFile(folder / WHEEL) as wheel:
-        folders = ("pilotnet_lif/", "pilotnet_sdnn/network.net", "ntidigits/")
-        wheel.extractall(folder, [n for n in wheel.namelist() if n.startswith(tuple(f"{GOLDEN}/{f}" for f in folders))])
-    return folder / GOLDEN
-
-
-# Layers of PilotNet whose spikes Intel recorded on its own, and steps of the recording.
-PILOTNET = ("input", "conv-0", "conv-1", "conv-2", "conv-3", "conv-4", "fc-0", "fc-1", "fc-2")
 STEPS = 16
 
 
-def test_pilotnet_spikes_as_intel_recorded_it(intel: Path) -> None:
-    """The LIF network of lava-dl's tutorial on steering angles: every spike of every layer, one camera image."""
-    folder = intel / "pilotnet_lif"
-    network, notes = load(folder / "network.net")
-    assert [note for note in notes if "netx clips" in note] == []
-    image = np.load(folder / "image.npy").T
-    data = Samples(np.broadcast_to(image, (1, STEPS, *image.shape)).copy())
-    names = [p.name for p in network.layers]
-    ours = engine(network, data, rasters=names).rasters
-    exact = reference.simulate(network, data.spikes)
-    seen = 0
-    for k, (name, recorded) in enumerate(zip(names, PILOTNET, strict=False)):
-        theirs = np.moveaxis(np.load(folder / f"{recorded}.npy"), -1, 0)  # time comes last, columns before rows
-        if theirs.ndim == 4:
-            theirs = theirs.transpose(0, 3, 2, 1)
-        # A process of Lava answers one step after the one before it.
-        steps = min(STEPS, len(theirs) - k)
-        assert steps >= 8
-        np.testing.assert_array_equal(ours[name][0, :steps], theirs[k : k + steps], err_msg=name)
-        np.testing.assert_array_equal(exact[name], ours[name])
-        seen += int(ours[name].sum())
-    assert seen > 10_000
-
-
 def test_pilotnet_by_the_command(intel: Path, tmp_path: Path) -> None:
-    folder = intel / "pilotnet_lif"
+    folder = intel / "gts/pilotnet_lif"
     image = np.load(folder / "image.npy").T
     np.save(tmp_path / "frames.npy", np.broadcast_to(image, (1, STEPS, *image.shape)).copy())
     command = [sys.executable, "-m", "snnc", "simulate", str(folder / "network.net"), "--json"]
@@ -402,5 +349,5 @@ def test_pilotnet_by_the_command(intel: Path, tmp_path: Path) -> None:
 )
 def test_what_cuba_neurons_do_not_do_is_refused_by_layer(intel: Path, file: str, where: str, says: str) -> None:
     with pytest.raises(InputError, match=says) as caught:
-        load(intel / file)
+        load(intel / "gts" / file)
     assert where in caught.value.where
