@@ -39,6 +39,7 @@ class Layer:
     """One block of netx: synapses and the neurons they drive.
 
     shape: what netx sees, (channels, rows, columns) behind a convolution, whatever the population's own shape.
+    direct: each neuron has one synapse, of weight 1, from the input in its own place: it needs none in netx.
     flatten: a convolution's output must be flattened in front of this layer.
     recurrent: synapses from the layer to itself, None where it has none; then `op` is a Linear and `delay` None.
     delay: int64 of the shape of a dense layer's weights, or None where it is zero everywhere.
@@ -49,6 +50,7 @@ class Layer:
     shape: Shape
     op: Linear | Conv2d
     recurrent: Linear | None
+    direct: bool
     flatten: bool
     delay: np.ndarray | None
     u_decay: int
@@ -73,6 +75,7 @@ def chain(network: Network) -> tuple[Population, tuple[Layer, ...]]:
         where = f"layer '{population.name}'"
         op, delay = _joined(forward, where)
         recurrent = _recurrent(op, delay, loops, where)
+        direct = not layers and delay is None and not loops and _direct(feed, population, op)
         if isinstance(op, Conv2d) and not spatial:
             raise InputError(
                 "a convolution cannot follow a dense layer in netx, whose dense layers are flat",
@@ -80,10 +83,10 @@ def chain(network: Network) -> tuple[Population, tuple[Layer, ...]]:
                 fix=f"keep the layer before it a convolution, or {PROGRAM}",
             )
         _check_weights(op, recurrent, where)
-        flatten = isinstance(op, Linear) and spatial
+        flatten = isinstance(op, Linear) and spatial and not direct
         shape = op.images(network[forward[0].pre].shape)[1] if isinstance(op, Conv2d) else (population.size,)
-        layers.append(_layer(population, shape, (op, recurrent, flatten, delay), where))
-        spatial = isinstance(op, Conv2d)
+        layers.append(_layer(population, shape, (op, recurrent, direct, flatten, delay), where))
+        spatial = isinstance(op, Conv2d) or (direct and spatial)
     return feed, tuple(layers)
 
 
@@ -175,13 +178,26 @@ def _recurrent(
     return joined if isinstance(joined, Linear) else None
 
 
+def _direct(feed: Population, population: Population, op: Linear | Conv2d) -> bool:
+    """Whether a first layer is one of netx's input: neurons without synapses, and without a bias of their own."""
+    if isinstance(op, Conv2d) or population.shape != feed.shape or np.any(population.params.get("bias", 0)):
+        return False
+    weight, places = op.weight, np.arange(feed.size)
+    return (
+        weight.shape == (feed.size, feed.size)
+        and np.array_equal(weight.indptr[:-1], places)
+        and np.array_equal(weight.indices, places)
+        and bool(np.all(weight.data == 1))
+    )
+
+
 def _layer(
     population: Population,
     shape: Shape,
-    synapses: tuple[Linear | Conv2d, Linear | None, bool, np.ndarray | None],
+    synapses: tuple[Linear | Conv2d, Linear | None, bool, bool, np.ndarray | None],
     where: str,
 ) -> Layer:
-    """A layer of the given `op`, `recurrent`, `flatten` and `delay`."""
+    """A layer of the given `op`, `recurrent`, `direct`, `flatten` and `delay`."""
     beyond = {ADAPTIVE: "its neurons adapt", GRADED: "its spikes carry values"}.get(population.neuron)
     if "refractory" in population.params:
         beyond = "its neurons rest after a spike"
@@ -213,8 +229,8 @@ def _layer(
             )
     bias = params["bias"].reshape(shape) if params["bias"].any() else None
     u_decay, v_decay, threshold = (int(params[name][0]) for name in UNIFORM)
-    op, recurrent, flatten, delay = synapses
-    return Layer(population, shape, op, recurrent, flatten, delay, u_decay, v_decay, threshold, bias)
+    op, recurrent, direct, flatten, delay = synapses
+    return Layer(population, shape, op, recurrent, direct, flatten, delay, u_decay, v_decay, threshold, bias)
 
 
 def _check_weights(op: Linear | Conv2d, recurrent: Linear | None, where: str) -> None:

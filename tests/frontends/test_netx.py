@@ -176,11 +176,43 @@ def test_a_dense_layer_without_neurons_integrates(path: Path) -> None:
     assert last.neuron == "cuba_li_fixed"
     assert {k: int(v[0]) for k, v in last.params.items()} == {"u_decay": 0, "v_decay": 4096, "bias": 0}
     # The same with a threshold that no membrane reaches; of another layer, one that a rule of the chip will name.
-    for k in (1, 4):
+    for k, threshold in ((1, 1 << 17), (4, 1 << 17), (4, (1 << 18) - 1)):
         layers = chain()
-        layers[k]["neuron"] = NEURON | {"vThMant": 1 << 17}
+        layers[k]["neuron"] = NEURON | {"vThMant": threshold}
         population = load(write(path, layers))[0].populations[-1 if k == 4 else 1]
         assert population.neuron == ("cuba_li_fixed" if k == 4 else "cuba_fixed")
+
+
+def pooled() -> list[Tree]:
+    """A pooling of SLAYER in front of the convolution."""
+    first, conv, *others = chain()
+    pool = {
+        "type": np.array([b"pool"]),
+        "shape": np.array([2, 3, 2]),
+        "weight": np.full((1, 1, 2, 3), 64),
+        "delay": np.zeros(2),
+        "neuron": NEURON,
+        "kernelSize": np.array([2, 3]),
+        "dilation": 1,
+        "stride": np.array([2, 3]),
+        "padding": np.array([0, 1]),
+    }
+    conv = conv | {"shape": np.array([3, 2, 1]), "padding": np.array([1, 0])}
+    flatten, recurrent, last = others
+    return [first, pool, conv, flatten, recurrent | {"weight": weight(7, 6)}, last]
+
+
+def test_a_pooling_is_a_convolution_of_each_channel(path: Path) -> None:
+    network, notes = load(write(path, pooled()))
+    assert notes == ["layer 1 pools, which netx cannot; it is a convolution of each channel"]
+    op = network.into("pool1")[0].op
+    assert isinstance(op, Conv2d)
+    assert (op.groups, op.stride, op.padding) == (2, (2, 3), (0, 1))
+    np.testing.assert_array_equal(op.weight, np.full((2, 1, 2, 3), 64))
+    layers = pooled()
+    layers[1]["weight"] = np.full((2, 1, 2, 3), 64)
+    with pytest.raises(InputError, match="one kernel for all channels"):
+        load(write(path, layers))
 
 
 def test_the_input_shape_may_be_given(path: Path) -> None:
@@ -215,7 +247,7 @@ def put(layer: int, field: str, value: Any) -> Callable[[list[Tree]], None]:
 
 REFUSED: list[tuple[Callable[[list[Tree]], None], str, str]] = [
     # Types that netx names but cannot run, or skips in silence.
-    (put(2, "type", np.array([b"pool"])), "layer 2", "layers of type 'pool' do not run in netx"),
+    (put(2, "type", np.array([b"concat"])), "layer 2", "layers of type 'concat' do not run in netx"),
     (put(2, "type", np.array([b"average"])), "layer 2", "layers of type 'average' do not run in netx"),
     (put(2, "type", np.array([b"convT"])), "layer 2", "layers of type 'convT' do not run in netx"),
     (
@@ -228,7 +260,7 @@ REFUSED: list[tuple[Callable[[list[Tree]], None], str, str]] = [
     (put(1, "neuron/type", "SDNN"), "layer 1 (conv), field 'neuron/type'", "neurons of type 'SDNN' are not read"),
     (put(1, "neuron/gradedSpike", True), "field 'neuron/gradedSpike'", "graded spikes do not run in netx"),
     (put(1, "neuron/vThMant", 40.5), "field 'neuron/vThMant'", "holds 40.5, which netx would cut to 40"),
-    (put(1, "neuron/vThMant", 1 << 18), "field 'neuron/vThMant'", "must lie within 0 and 131,072"),
+    (put(1, "neuron/vThMant", 1 << 18), "field 'neuron/vThMant'", "must lie within 0 and 262,143"),
     (put(1, "neuron/iDecay", -1), "field 'neuron/iDecay'", "must lie within 0 and 4,096"),
     (put(1, "neuron/iDecay", np.nan), "field 'neuron/iDecay'", "NaN"),
     (put(1, "neuron/iDecay", None), "field 'neuron/iDecay'", "is missing"),
@@ -242,6 +274,8 @@ REFUSED: list[tuple[Callable[[list[Tree]], None], str, str]] = [
     (put(1, "weight", weight(3, 3, 3, 2)), "layer 1", "3 channels"),
     (put(1, "weight", np.full((3, 2, 3, 2), 1 << 15)), "field 'weight'", "must lie within"),
     (put(1, "groups", 2), "field 'groups'", "2 groups do not divide 3"),
+    (put(1, "delay", np.array([0, 1, 0])), "layer 1 (conv), field 'delay'", "netx ignores delays of a convolution"),
+    (put(1, "type", np.array([b"pool"])), "layer 1", "a pool layer has no field"),
     (put(1, "stride", np.array([0, 1])), "field 'stride'", "must lie within 1"),
     (put(1, "stride", np.array([1, 1, 1])), "field 'stride'", "one or two integers"),
     (put(1, "stride", None), "field 'stride'", "is missing"),
@@ -279,6 +313,7 @@ def test_refused_with_layer_and_field(path: Path, change: Callable[[list[Tree]],
 @pytest.mark.parametrize(
     ("change", "says"),
     [
+        (put(1, "neuron/weight_exp", np.array([-2.0])), "exponent of the weights other than 0 is ignored"),
         (put(1, "neuron/refDelay", 2), "refractory delay other than 1 is ignored, as netx does"),
         (put(4, "delay", np.array([0, 90, 1, 2])), "reach 90 steps and are cut to 62, as netx does"),
         (put(4, "weight", np.full((4, 7), 300)), "netx clips or zeroes what is beyond"),

@@ -8,9 +8,10 @@ A request is one line on standard input::
 
 ``spikes`` holds zeros and ones, (samples * T, *shape), C order. The samples run back to back in
 one Lava run, with all state reset between them. The spikes of block k (1, 2, ...) are written to
-``folder/k.npy``, bool (samples * T, *shape), C order. Lava shows block k k steps late; that
-shift is taken out here. With "membranes" the file of the last block holds its v instead, int32,
-for which Lava stops after every step. Answers, one line each on standard output::
+``folder/k.npy``, bool (samples * T, *shape), C order. Lava shows block k k steps late, or one less
+where the first has no synapses; that shift is taken out here. With "membranes" the file of the last
+block holds its v instead, int32, for which Lava stops after every step. Answers, one line each on
+standard output::
 
     {"done": steps, "of": steps}                    now and then
     {"layers": n, "seconds": s}                     at the end of a run
@@ -57,26 +58,30 @@ def run(request: dict[str, Any], answers: TextIO) -> None:
 
     start = time.monotonic()
     folder = Path(request["folder"])
-    # Offset 1 resets block k in the step in which the first input of a sample reaches it.
+    # An input with neurons has no synapses: it answers in the step of the input.
+    late = 0 if _neurons_of_input(request["net"]) else 1
+    # The offset resets each block in the step in which the first input of a sample reaches it.
     network = hdf5.Network(
         net_config=request["net"],
         reset_interval=request["steps"],
-        reset_offset=1,
+        reset_offset=late,
         sparse_fc_layer=request["sparse"],
     )
-    shape = tuple(int(n) for n in network.inp.shape)
+    # Nothing inside leads from the port of such an input to its neurons.
+    entry = network.inp if late else network.in_layer.neuron.a_in
+    shape = tuple(int(n) for n in entry.shape)
     rows = len(np.load(request["spikes"], mmap_mode="r"))
     player = Player(shape=shape, path=request["spikes"])
-    player.s_out.connect(network.inp)
+    player.s_out.connect(entry)
     for k, layer in enumerate(network.layers, start=1):
         # An out port may feed several ports, so the recorder sits beside the next layer.
         shape = tuple(int(n) for n in layer.out.shape)
         path = folder / f"{k}.npy"
         np.lib.format.open_memmap(path, "w+", np.bool_, (rows, *shape[::-1])).flush()
-        layer.out.connect(Recorder(shape=shape, path=str(path), first=k).a_in)
+        layer.out.connect(Recorder(shape=shape, path=str(path), first=k - 1 + late).a_in)
 
     config = Loihi2SimCfg(select_tag="fixed_pt")  # without the tag Lava takes floating point models
-    total = rows + len(network.layers)
+    total = rows + len(network.layers) - 1 + late
     done, chunk = 0, 1
     membranes = []
     while done < total:
@@ -98,8 +103,17 @@ def run(request: dict[str, Any], answers: TextIO) -> None:
     network.stop()
     if membranes:
         last = len(network.layers)
-        np.save(folder / f"{last}.npy", np.stack(membranes[last:]))
+        np.save(folder / f"{last}.npy", np.stack(membranes[last - 1 + late :]))
     _say(answers, layers=len(network.layers), seconds=time.monotonic() - start)
+
+
+def _neurons_of_input(path: str) -> bool:
+    """Whether the first layer of a ``.net`` is an input with neurons."""
+    import h5py
+
+    with h5py.File(path) as file:
+        first = file["layer/0"]
+        return first["type"][()].ravel()[0] == b"input" and "neuron" in first
 
 
 def _cause(network: Any, error: RuntimeError) -> Exception:
