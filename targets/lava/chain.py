@@ -41,6 +41,7 @@ class Layer:
     """One block of netx: synapses and the neurons they drive.
 
     shape: what netx sees, (channels, rows, columns) behind a convolution, whatever the population's own shape.
+    direct: each neuron has one synapse, of weight 1, from the input in its own place: it needs none in netx.
     flatten: a convolution's output must be flattened in front of this layer.
     recurrent: synapses from the layer to itself, None where it has none; then `op` is a Linear and `delay` None.
     delay: int64 of the shape of a dense layer's weights, or None where it is zero everywhere.
@@ -51,6 +52,7 @@ class Layer:
     shape: Shape
     op: Linear | Conv2d
     recurrent: Linear | None
+    direct: bool
     flatten: bool
     delay: np.ndarray | None
     u_decay: int
@@ -75,6 +77,7 @@ def chain(network: Network) -> tuple[Population, tuple[Layer, ...]]:
         where = f"layer '{population.name}'"
         op, delay = _joined(forward, where)
         recurrent = _recurrent(op, delay, loops, where)
+        direct = not layers and delay is None and not loops and _direct(feed, population, op)
         if isinstance(op, Conv2d) and not spatial:
             raise InputError(
                 "a convolution cannot follow a dense layer in netx, whose dense layers are flat",
@@ -82,10 +85,10 @@ def chain(network: Network) -> tuple[Population, tuple[Layer, ...]]:
                 fix=f"keep the layer before it a convolution, or {PROGRAM}",
             )
         _check_weights(op, recurrent, where)
-        flatten = isinstance(op, Linear) and spatial
+        flatten = isinstance(op, Linear) and spatial and not direct
         shape = op.images(network[forward[0].pre].shape)[1] if isinstance(op, Conv2d) else (population.size,)
-        layers.append(_layer(population, shape, (op, recurrent, flatten, delay), where))
-        spatial = isinstance(op, Conv2d)
+        layers.append(_layer(population, shape, (op, recurrent, direct, flatten, delay), where))
+        spatial = isinstance(op, Conv2d) or (direct and spatial)
     return feed, tuple(layers)
 
 
@@ -158,6 +161,18 @@ def _joined(projections: tuple[Projection, ...], where: str) -> tuple[Linear | C
     return Linear(canonical(weight)), delay if delay.any() else None
 
 
+def check_registers(params: Mapping[str, np.ndarray], where: str) -> None:
+    """InputError, naming `where`, for registers that are wider than Lava declares them."""
+    for name, (low, high) in REGISTERS.items():
+        value = params.get(name, np.zeros(1))
+        if value.min() < low or value.max() > high:
+            raise InputError(
+                f"{name} must lie within {low:,} .. {high:,}, it spans {value.min():,} .. {value.max():,}",
+                where=where,
+                fix="compile for a target with these widths (snnc targets)",
+            )
+
+
 def _recurrent(
     op: Linear | Conv2d, delay: np.ndarray | None, loops: tuple[Projection, ...], where: str
 ) -> Linear | None:
@@ -177,25 +192,26 @@ def _recurrent(
     return joined if isinstance(joined, Linear) else None
 
 
-def check_registers(params: Mapping[str, np.ndarray], where: str) -> None:
-    """InputError, naming `where`, for registers that are wider than Lava declares them."""
-    for name, (low, high) in REGISTERS.items():
-        value = params.get(name, np.zeros(1))
-        if value.min() < low or value.max() > high:
-            raise InputError(
-                f"{name} must lie within {low:,} .. {high:,}, it spans {value.min():,} .. {value.max():,}",
-                where=where,
-                fix="compile for a target with these widths (snnc targets)",
-            )
+def _direct(feed: Population, population: Population, op: Linear | Conv2d) -> bool:
+    """Whether a first layer is one of netx's input: neurons without synapses, and without a bias of their own."""
+    if isinstance(op, Conv2d) or population.shape != feed.shape or np.any(population.params.get("bias", 0)):
+        return False
+    weight, places = op.weight, np.arange(feed.size)
+    return (
+        weight.shape == (feed.size, feed.size)
+        and np.array_equal(weight.indptr[:-1], places)
+        and np.array_equal(weight.indices, places)
+        and bool(np.all(weight.data == 1))
+    )
 
 
 def _layer(
     population: Population,
     shape: Shape,
-    synapses: tuple[Linear | Conv2d, Linear | None, bool, np.ndarray | None],
+    synapses: tuple[Linear | Conv2d, Linear | None, bool, bool, np.ndarray | None],
     where: str,
 ) -> Layer:
-    """A layer of the given `op`, `recurrent`, `flatten` and `delay`."""
+    """A layer of the given `op`, `recurrent`, `direct`, `flatten` and `delay`."""
     beyond = {ADAPTIVE: "its neurons adapt", GRADED: "its spikes carry values"}.get(population.neuron)
     if "refractory" in population.params:
         beyond = "its neurons rest after a spike"
@@ -220,8 +236,8 @@ def _layer(
             )
     bias = params["bias"].reshape(shape) if params["bias"].any() else None
     u_decay, v_decay, threshold = (int(params[name][0]) for name in UNIFORM)
-    op, recurrent, flatten, delay = synapses
-    return Layer(population, shape, op, recurrent, flatten, delay, u_decay, v_decay, threshold, bias)
+    op, recurrent, direct, flatten, delay = synapses
+    return Layer(population, shape, op, recurrent, direct, flatten, delay, u_decay, v_decay, threshold, bias)
 
 
 def _check_weights(op: Linear | Conv2d, recurrent: Linear | None, where: str) -> None:

@@ -15,7 +15,7 @@ from integer_chains import LIF, chain, conv, dense, layer
 
 import snnc
 from snnc.errors import InputError, UsageError
-from snnc.network import Network, Population, Projection, Semantics
+from snnc.network import Network, Population, Projection, Semantics, identical
 from snnc.targets.lava import export
 from snnc.targets.lava.chain import chain as checked
 from snnc.targets.lava.dialogue import WORKER
@@ -66,6 +66,47 @@ def test_layout_of_a_chain(tmp_path: Path) -> None:
         neuron = layers["1/neuron"]
         assert (neuron["iDecay"][()], neuron["vDecay"][()], neuron["vThMant"][()]) == (4096, 128, 77)
         assert file["simulation/tSample"][()] == 16
+
+
+@pytest.mark.parametrize(
+    ("shape", "weight", "bias", "direct"),
+    [
+        ((6,), np.eye(6), 0, True),
+        ((2, 3, 1), np.eye(6), 0, True),
+        ((6,), np.eye(6), 1, False),
+        ((6,), np.eye(6) * 2, 0, False),
+        ((6,), np.eye(6)[::-1], 0, False),
+        ((6,), np.eye(5, 6), 0, False),
+        ((6,), np.eye(6) * [1, 1, 1, 1, 1, 0], 0, False),
+    ],
+)
+def test_neurons_that_values_are_fed_into_are_those_of_the_input(
+    shape: tuple[int, ...], weight: np.ndarray, bias: int, direct: bool, tmp_path: Path
+) -> None:
+    """netx has no synapses there: of an image they would be a matrix of all its pixels."""
+    after = shape if len(weight) == 6 else (5,)
+    network = Network(
+        (Population("in", shape, "input"), layer("l1", after, bias=bias), layer("l2", (3,))),
+        (
+            Projection("p1", "in", "l1", (dense(weight),)),
+            Projection("p2", "l1", "l2", (dense(random(3, len(weight))),)),
+        ),
+        ("l2",),
+        1e-3,
+    )
+    export(network, tmp_path / "a.net", 8)
+    with h5py.File(tmp_path / "a.net") as file:
+        kinds = [group["type"][0].decode() for group in file["layer"].values()]
+        assert ("neuron" in file["layer/0"]) == direct
+        assert "weight" not in file["layer/0"]
+    flatten = ["flatten"] * (direct and len(shape) == 3)
+    assert kinds == ["input", *([] if direct else ["dense"]), *flatten, "dense"]
+    back = snnc.load(tmp_path / "a.net")
+    for a, b in zip(network.projections, back.projections, strict=True):
+        assert np.array_equal(a.op.weight.toarray(), b.op.weight.toarray())
+    for a, b in zip(network.populations, back.populations, strict=True):
+        assert a.shape == b.shape
+        assert identical(dict(a.params), b.params)
 
 
 def test_a_bias_per_neuron_lies_by_column_row_channel(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from integer_chains import chain, conv, dense, spikes
+from integer_chains import chain, conv, dense, layer, spikes
 
 from snnc.compare import compare
 from snnc.errors import InputError, UsageError
@@ -235,6 +235,32 @@ def recurrent(rng: Rng) -> Network:
     return replace(made, projections=(*made.projections, *loops))
 
 
+def values_in(rng: Rng) -> Network:
+    """Neurons that the input feeds without synapses, as netx has them behind an image."""
+    made = chain(
+        (2, 5, 4),
+        (conv(rng.integers(-100, 128, (3, 2, 3, 2))), {"threshold": 100}),
+        (dense(rng.integers(-100, 128, (6, 27))), {"threshold": 90}),
+    )
+    values = layer("values", (2, 5, 4), threshold=1, v_decay=1000)
+    first, *others = made.projections
+    into = Projection("p0", "in", "values", (dense(np.eye(40)),))
+    return replace(
+        made,
+        populations=(made["in"], values, *made.layers),
+        projections=(into, replace(first, pre="values"), *others),
+    )
+
+
+def values_in_line(rng: Rng) -> Network:
+    """The same behind 40 inputs in a row."""
+    return chain(
+        (40,),
+        (dense(np.eye(40)), {"threshold": 1, "u_decay": 2000}),
+        (dense(rng.integers(-100, 128, (10, 40))), {"threshold": 90}),
+    )
+
+
 APART = (delayed, recurrent)
 """Networks in which spikes of one sample could reach the next: each of their samples is a run of Lava of its own."""
 
@@ -266,6 +292,8 @@ CASES: dict[str, tuple[Build, float, int, bool]] = {
     "wrapping": (wrapping, 0.9, 14, False),
     "delayed": (delayed, 0.2, 16, False),
     "delayed-sparse": (delayed, 0.2, 16, True),
+    "values-in": (values_in, 0.6, 9, False),
+    "values-in-line": (values_in_line, 0.6, 9, False),
     "recurrent": (recurrent, 0.2, 16, False),
     "recurrent-sparse": (recurrent, 0.2, 16, True),
 }
