@@ -144,11 +144,12 @@ def biased_early(rng: Rng) -> Network:
         (
             layer("a", (10,), threshold=300),
             layer("b", (10,), threshold=200, bias=np.arange(10) * 15),
-            layer("c", (8,), threshold=100, bias=30, u_decay=600),
+            layer("c", (8,), threshold=100, u_decay=600),
         ),
         ("in", "a", weight(rng, 10, 12), 0),
         ("a", "b", weight(rng, 10, 10), 0),
         ("b", "b", weight(rng, 10, 10), 1),
+        ("b", "c", weight(rng, 8, 10, low=0), 0),
         ("b", "c", weight(rng, 8, 10), 2),
         ("c", "c", weight(rng, 8, 8, density=0.3), 0),
     )
@@ -190,6 +191,20 @@ def per_neuron(rng: Rng) -> Network:
         (layer("a", (3, 4, 5), **registers((3, 4, 5))), layer("b", (12,), **registers((12,)))),
         ("in", "a", kernel(rng, 3, 2, 3, 3, padding=(1, 1)), 0),
         ("a", "b", weight(rng, 12, 60), 0),
+    )
+
+
+def integrators(rng: Rng) -> Network:
+    """Slow decays of small numbers of both signs, where each step is rounded."""
+    registers = {
+        "u_decay": rng.integers(1, 40, (40,)),
+        "v_decay": rng.integers(0, 40, (40,)),
+        "threshold": rng.integers(10, 60, (40,)),
+    }
+    return graph(
+        (10,),
+        (layer("a", (40,), **registers),),
+        ("in", "a", weight(rng, 40, 10, low=-4, high=5), 0),
     )
 
 
@@ -367,6 +382,7 @@ GRAPHS: dict[str, tuple[Build, float, int]] = {
     "biased-early": (biased_early, 0.2, 8),
     "without-input": (without_input, 0.2, 10),
     "per-neuron": (per_neuron, 0.3, 10),
+    "integrators": (integrators, 0.2, 60),
     "adaptive": (adaptive, 0.2, 14),
     "resting": (resting, 0.3, 14),
     "values": (values, 0.2, 14),
