@@ -146,6 +146,8 @@ def _layer(
     beyond = {ADAPTIVE: "its neurons adapt", GRADED: "its spikes carry values"}.get(population.neuron)
     if "refractory" in population.params:
         beyond = "its neurons rest after a spike"
+    elif population.semantics.reset != "zero":
+        beyond = "a spike takes the threshold off its membranes"
     if beyond:
         raise InputError(
             f"{beyond}, which no model behind a .net does",
