@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from snnc import target as targets
 from snnc.image import Image, Mapping
-from snnc.network import NEURONS, SUBTRACTS, USUAL, Network, Population, Projection
+from snnc.network import NEURONS, SUBTRACTING, USUAL, Network, Population, Projection
 from snnc.ops import Conv2d, Linear, Op, Shape, canonical
 
 
@@ -134,7 +134,7 @@ def _random_population(draw: st.DrawFn, rng: np.random.Generator, name: str, sha
         bias=rng.integers(-bias, bias + 1, shape),
     )
     kind = draw(st.integers(0, 9))
-    how = draw(st.sampled_from([USUAL, SUBTRACTS]))
+    how = draw(st.sampled_from([USUAL, USUAL, USUAL, *SUBTRACTING]))
     if kind < 6:
         return replace(plain, semantics=how)
     if kind == 6:

@@ -138,11 +138,8 @@ class Semantics:
 USUAL = Semantics()
 """The neuron of Loihi-style chips."""
 
-SUBTRACTS = Semantics("subtract")
-"""The same where neurons are programmable."""
-
-# Integer model -> what its neurons may do, where that is more than the usual.
-_HELD = {"cuba_fixed": (USUAL, SUBTRACTS)}
+SUBTRACTING = tuple(Semantics("subtract", when=when) for when in CHOICES["when"])
+"""Those that take the threshold off, which integer neurons can be programmed to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -371,10 +368,14 @@ def _check_population(population: Population) -> None:
             f"got {', '.join(population.params) or 'none'}",
             where=where,
         )
-    if population.neuron in INTEGER and population.semantics not in _HELD.get(population.neuron, (USUAL,)):
-        how = (f"{f.name} '{getattr(population.semantics, f.name)}'" for f in dataclasses.fields(Semantics))
-        known = (f"{f.name} '{f.default}'" for f in dataclasses.fields(Semantics))
-        strange = ", ".join(h for h, k in zip(how, known, strict=True) if h != k)
+    known = (USUAL, *SUBTRACTING) if population.neuron == "cuba_fixed" else (USUAL,)
+    if population.neuron in INTEGER and population.semantics not in known:
+        names = (f.name for f in dataclasses.fields(Semantics))
+        strange = ", ".join(
+            f"{name} '{value}'"
+            for name in names
+            if (value := getattr(population.semantics, name)) != getattr(USUAL, name)
+        )
         raise InputError(f"a {population.neuron} neuron has no {strange}", where=where, fix="compile the network again")
     for name, value in population.params.items():
         if value.shape != population.shape:

@@ -43,7 +43,7 @@ from snnc.simulator.tables import (
     Places,
 )
 from snnc.simulator.timing import ACTIVE
-from snnc.simulator.updates import update_by_threshold, update_rich, update_to_zero
+from snnc.simulator.updates import update, update_rich
 
 # Synapses added in a loop of fixed length; entries of 3 or 4 bytes that a line of cache holds for sure; how many
 # events after the present one is the one whose memory is asked for.
@@ -248,7 +248,7 @@ def run(
     jump: np.ndarray,
     refractory: np.ndarray,
     values_at: np.ndarray,
-    subtracts: np.ndarray,
+    resets: np.ndarray,
     places: Places,
     counts: np.ndarray,
     sums: np.ndarray,
@@ -263,7 +263,7 @@ def run(
     spikes: uint8 (samples, steps, inputs); or int32 values, of which each delivers that many times its weights, and
     the input's projections are Linear in the tables. interval: the state is cleared in every step that it divides,
     and so in step 0. A state of one recording alone serves for whole recordings, one after the other.
-    feed .. subtracts: see :class:`snnc.simulator.tables.Tables`.
+    feed .. resets: see :class:`snnc.simulator.tables.Tables`.
 
     Added to, and so carried on from piece to piece: counts: int32 (samples, neurons), spikes. sums: int64 (samples,
     neurons of read-outs), of their membranes. layer_active: int64 (samples, populations), active neuron updates.
@@ -333,22 +333,10 @@ def run(
                             fired[low:high],
                             busy[low:high],
                             past[now, start:stop],
-                            subtracts[p],
-                        )
-                    elif subtracts[p]:
-                        working_here = update_by_threshold(
-                            a[low:high],
-                            u[low:high],
-                            v[low:high],
-                            keep_u[low:high],
-                            keep_v[low:high],
-                            bias[low:high],
-                            threshold[low:high],
-                            fired[low:high],
-                            busy[low:high],
+                            resets[p],
                         )
                     else:
-                        working_here = update_to_zero(
+                        working_here = update(
                             a[low:high],
                             u[low:high],
                             v[low:high],
@@ -358,6 +346,7 @@ def run(
                             threshold[low:high],
                             fired[low:high],
                             busy[low:high],
+                            resets[p],
                         )
                     layer_active[n, p] += working_here
                     step_work[n, step, BUSY] += working_here

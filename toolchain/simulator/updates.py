@@ -11,18 +11,20 @@ import numpy as np
 
 from snnc.jit import lean
 from snnc.simulator.reference import DECAY, RANGE, UNIT
+from snnc.simulator.tables import NEXT, NOW, RECHECK, TO_ZERO
 
 LOW = (1 << DECAY) - 1
 
 
 def _updater(subtracts: bool) -> Callable[..., int]:
-    """The loop over neurons whose spikes take the threshold off the membrane, or else all of it.
+    """The loop over neurons that reset to zero, or over those that subtract, so that neither pays for the other.
 
-    A loop of its own for each, so that neither pays for the other.
+    It takes what :func:`update` takes but for `reset`. late: whether a membrane that the step finds above the threshold
+    loses that before it is compared (NEXT, RECHECK). seen: whether what it leaves is without that (NOW, RECHECK).
     """
 
     @lean
-    def update(
+    def loop(
         a: np.ndarray,
         u: np.ndarray,
         v: np.ndarray,
@@ -32,8 +34,10 @@ def _updater(subtracts: bool) -> Callable[..., int]:
         threshold: np.ndarray,
         fired: np.ndarray,
         busy: np.ndarray,
+        late: bool,
+        seen: bool,
     ) -> int:
-        """One step of neurons; clears `a`, writes `fired` and `busy` (active). Returns how many were active.
+        """One step of neurons.
 
         |x| * keep >> 12 is taken in two halves, (|x| >> 12) * keep + ((|x| & 4095) * keep >> 12): the same
         number, and it stays within 32 bits. The casts keep numba from widening, so that the loop fills
@@ -56,19 +60,50 @@ def _updater(subtracts: bool) -> Callable[..., int]:
             size = t(abs(old_v))
             kept = t(t(t(size >> DECAY) * keep_v[i]) + t(t(t(size & LOW) * keep_v[i]) >> DECAY))
             new_v = t(t((kept if old_v >= 0 else t(-kept)) + new_u) + bias[i])
+            again = (old_v > threshold[i]) & late
+            if subtracts:
+                new_v = t(new_v - (threshold[i] if again else t(0)))
             new_v = t(min(max(new_v, t(-RANGE + 1)), t(RANGE - 1)))
             spike = new_v > threshold[i]
             a[i] = 0
             u[i] = new_u
-            left = t(new_v - threshold[i]) if subtracts else t(0)
-            v[i] = left if spike else new_v
+            if subtracts:
+                off = threshold[i] if spike & seen else t(0)
+                back = threshold[i] if again & seen else t(0)
+                v[i] = t(t(new_v - off) + back)
+            else:
+                v[i] = t(0) if spike else new_v
             fired[i] = spike
         return int(active)
 
-    return update
+    return loop
 
 
-update_to_zero, update_by_threshold = _updater(False), _updater(True)
+_zeroing, _subtracting = _updater(False), _updater(True)
+
+
+@lean
+def update(
+    a: np.ndarray,
+    u: np.ndarray,
+    v: np.ndarray,
+    keep_u: np.ndarray,
+    keep_v: np.ndarray,
+    bias: np.ndarray,
+    threshold: np.ndarray,
+    fired: np.ndarray,
+    busy: np.ndarray,
+    reset: int,
+) -> int:
+    """One step of neurons; clears `a`, writes `fired` and `busy` (active). Returns how many were active.
+
+    a, u, v, keep_u, keep_v, bias, threshold: (neurons,), see :class:`snnc.simulator.tables.Tables`. reset: one of
+    TO_ZERO, NOW, NEXT, RECHECK.
+    """
+    if reset == TO_ZERO:
+        return _zeroing(a, u, v, keep_u, keep_v, bias, threshold, fired, busy, False, False)
+    late, seen = reset != NOW, reset != NEXT
+    return _subtracting(a, u, v, keep_u, keep_v, bias, threshold, fired, busy, late, seen)
 
 
 @lean
@@ -88,9 +123,9 @@ def update_rich(
     fired: np.ndarray,
     busy: np.ndarray,
     values: np.ndarray,
-    subtracts: bool,
+    reset: int,
 ) -> int:
-    """As :func:`_updater`'s, of neurons that adapt, rest or send values. `busy` is 0, 1 or, of two compartments, 2.
+    """As :func:`update`, of neurons that adapt, rest or send values. `busy` is 0, 1 or, of two compartments, 2.
 
     w: what the second compartment adds in this step; on return, what it adds in the next one, which is known once
     it is known which neurons spike. rests: steps for which each still rests. values: written where spikes carry
@@ -98,6 +133,7 @@ def update_rich(
     """
     active = 0
     graded = len(values) > 0
+    late, seen = reset in (NEXT, RECHECK), reset in (NOW, RECHECK)
     for i in range(len(a)):
         second = w[i] != 0
         held = (u[i] != 0) & (keep_u[i] != 0)
@@ -112,13 +148,20 @@ def update_rich(
             new_u += 2 * RANGE
         size = abs(np.int64(v[i]))
         new_v = (size * keep_v[i] >> DECAY) * (1 if v[i] >= 0 else -1) + new_u + w[i] + bias[i]
+        again = late and rests[i] == 0 and v[i] > threshold[i]
+        if again:
+            new_v -= threshold[i]
         new_v = min(max(new_v, -RANGE + 1), RANGE - 1) if rests[i] == 0 else 0
         spike = rests[i] == 0 and (new_v >> UNIT > threshold[i] >> UNIT if graded else new_v > threshold[i])
         size = abs(np.int64(w[i]))
         new_w = (size * keep_w[i] >> DECAY) * (1 if w[i] >= 0 else -1) - (jump[i] if spike else 0)
         a[i] = 0
         u[i] = new_u
-        v[i] = (new_v - threshold[i] if subtracts else 0) if spike else new_v
+        if reset == TO_ZERO:
+            v[i] = 0 if spike else new_v
+        else:
+            off, back = threshold[i] if spike and seen else 0, threshold[i] if again and seen else 0
+            v[i] = new_v - off + back
         w[i] = min(max(new_w, -RANGE + 1), RANGE - 1)
         rests[i] = refractory[i] if spike else max(rests[i] - 1, 0)
         fired[i] = spike
