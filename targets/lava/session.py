@@ -110,6 +110,8 @@ def play(
     with tempfile.TemporaryDirectory(prefix="snnc-lava-") as name:
         folder = Path(name)
         written = _write(network, recording, through, sparse, folder)
+        if graded and written.largest == 1:
+            raise InputError("spikes must be zeros and ones here", where=recording.name, fix="threshold the data first")
         request = written.request | {
             "spikes": str(folder / "spikes.npy"),
             "steps": recording.steps,
@@ -183,8 +185,6 @@ def _write(network: Network, recording: Recording, through: Through, sparse: boo
 def _check_values(spikes: np.ndarray, largest: int, where: str) -> None:
     """InputError for values of an input that Lava would not sum up as we do."""
     found = int(np.abs(spikes).max())
-    if largest == 1:
-        raise InputError("spikes must be zeros and ones here", where=where, fix="threshold the data first")
     if found > largest:
         raise InputError(
             f"the data holds {found:,}; beyond {largest:,} sums of this network can overflow in Lava",
