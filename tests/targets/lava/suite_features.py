@@ -35,7 +35,7 @@ FEATURES = frozenset(
         ),
         # Neurons.
         *("if", "lif", "cuba", "bias", "own thresholds", "own decays", "own biases", "read-out"),
-        *("refractory", "adaptive", "graded", "subtract"),
+        *("refractory", "adaptive", "graded", "subtract", "subtract next", "subtract recheck"),
         # Runs.
         *("several samples", "one step", "values", "saturates above", "saturates below", "wraps", "leaves its range"),
         "spikes in the last step",
@@ -115,6 +115,7 @@ def _of_neurons(population: Population) -> Iterator[str]:
         yield "cuba" if memory[0] else "lif" if memory[1] else "if"
     if population.subtracts:
         yield "subtract"
+        yield f"subtract {population.semantics.when}"
     if p["bias"].any():
         yield "bias"
     if p.get("refractory", np.zeros(1)).any():

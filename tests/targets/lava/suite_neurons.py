@@ -12,7 +12,7 @@ from integer_graphs import graph
 from integer_networks import adaptive, read_out
 from suite_case import Rng, case, mixed
 
-from snnc.network import SUBTRACTS, Network, Population, Projection
+from snnc.network import Network, Population, Projection, Semantics
 from snnc.ops import Shape
 
 
@@ -21,9 +21,9 @@ def values(name: str, shape: Shape, **params: Any) -> Population:
     return replace(layer(name, shape, **params), neuron="graded_fixed")
 
 
-def subtracts(population: Population) -> Population:
-    """The same neurons, whose spikes take the threshold off the membrane."""
-    return replace(population, semantics=SUBTRACTS)
+def subtracts(population: Population, when: str = "now") -> Population:
+    """The same neurons, whose spikes take the threshold off the membrane at that moment."""
+    return replace(population, semantics=Semantics("subtract", when=when))
 
 
 def resting(name: str, shape: Shape, steps: Any, **params: Any) -> Population:
@@ -153,6 +153,27 @@ def subtracting_at_the_end(rng: Rng) -> Network:
         (top, layer("b", (5,), threshold=60)),
         ("in", "a", dense(rng.integers(100, 256, (6, 300)))),
         ("a", "b", dense(rng.integers(-60, 128, (5, 6)))),
+    )
+
+
+@case("subtract", "subtract next", "cuba", "own thresholds", net="subtracts the threshold", rate=0.5, steps=14)
+def subtracting_next(rng: Rng) -> Network:
+    """The same in the step after the spike."""
+    return _subtracting(rng, "next")
+
+
+@case("subtract", "subtract recheck", "cuba", "own thresholds", net="subtracts the threshold", rate=0.5, steps=14)
+def subtracting_recheck(rng: Rng) -> Network:
+    """The same in the step after the spike, and at once where that was not enough."""
+    return _subtracting(rng, "recheck")
+
+
+def _subtracting(rng: Rng, when: str) -> Network:
+    thresholds = rng.integers(0, 200, 16)
+    return one_layer(
+        subtracts(layer("a", (16,), u_decay=1500, v_decay=50, threshold=thresholds), when),
+        subtracts(resting("b", (8,), [0, 0, 0, 0, 1, 1, 2, 3], threshold=90), when),
+        rng=rng,
     )
 
 
