@@ -23,11 +23,10 @@ def write(made: Plan) -> tuple[str, dict[str, np.ndarray]]:
     # All neurons come first: synapses may lead back.
     paragraphs = [_neurons(layers[n.population.name], n, arrays) for n in made.neurons]
     paragraphs += [_synapses(joints[s.name], s, made, layers, arrays) for s in made.synapses]
-    paragraphs += [_tie(layers[name], name, made) for name in made.adrift]
     text = HEAD.format(
         name=_quoted(made.name),
         scipy="\nfrom scipy import sparse"
-        * (bool(made.adrift) or any(s.kind == "sparse" or _relayed(s) for s in made.synapses)),
+        * any(s.kind == "sparse" or (s.kind == "conv" and s.delay) for s in made.synapses),
         imports="\n".join(_imports(made)),
         input=made.feed.name,
         size=_count(made.feed.size, "neuron"),
@@ -54,8 +53,8 @@ def identifiers(names: Iterable[str]) -> list[str]:
             count += 1
             made = f"{plain}_{count}"
         taken.add(made)
-        # Names are built on these, for relays and ties.
-        taken |= {f"{made}_wait", f"{made}_relay", f"{made}_tie"}
+        # Names are built on these, for relays.
+        taken |= {f"{made}_wait", f"{made}_relay"}
         found.append(made)
     return found
 
@@ -81,9 +80,6 @@ def _imports(made: Plan) -> list[str]:
             use("lava.utils.weightutils", "SignMode")
         if s.lag:
             use("snnc_lava.neurons", "gated")
-    if made.adrift:
-        use("lava.proc.sparse.process", "Sparse")
-        use("lava.utils.weightutils", "SignMode")
     use("snnc_lava.blocks", "Block")
     use("snnc_lava.blocks", "Net")
     use("snnc_lava.main", "main")
@@ -233,22 +229,6 @@ def _synapses(
         lines.append(f"{layers[s.pre]}.s_out{_route(source_shape, reads)}.connect({port})")
     lines.append(f"{name}.a_out{_route(s.writes, _shape_of(made, s.post))}.connect({layers[s.post]}.a_in)")
     return lines
-
-
-def _tie(layer: str, name: str, made: Plan) -> list[str]:
-    """Synapses from the input without a weight."""
-    shape = _shape_of(made, name)
-    size = math.prod(shape)
-    return [
-        f"# Lava runs what hangs together: synapses without a weight tie '{name}' to the input.",
-        f"{layer}_tie = Sparse(",
-        f"    weights=sparse.csr_matrix(({size}, {made.feed.size}), dtype=int),",
-        "    num_weight_bits=8,",
-        "    sign_mode=SignMode.EXCITATORY,",
-        ")",
-        f"inputs.append({layer}_tie.s_in)",
-        f"{layer}_tie.a_out{_route((size,), shape)}.connect({layer}.a_in)",
-    ]
 
 
 def _matrix(name: str, s: Synapses, op: Linear, message: list[str], arrays: dict[str, np.ndarray]) -> list[str]:

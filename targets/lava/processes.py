@@ -1,9 +1,8 @@
 """Any integer network as Lava processes: a plan of plain data, from which :mod:`snnc.targets.lava.program` writes.
 
-Time. Lava works as a pipeline: connections deliver one step late. So a population at depth D shows at step t + D of
-Lava what belongs to step t of the model, and a projection must wait for D(post) - D(pre) + lag - 1 steps more than its
-own: none in a chain, some where branches of unlike length meet. D counts the synaptic layers on the longest forward
-path from the input, or from neurons that nothing drives but their bias.
+Time. Lava works as a pipeline: connections deliver one step late. So a population at depth D (``network.depths``)
+shows at step t + D of Lava what belongs to step t of the model, and a projection must wait for D(post) - D(pre) + lag
+- 1 steps more than its own: none in a chain, some where branches of unlike length meet.
 
 What is not done: a projection that would have to arrive before it is sent (feedback across layers), delays beyond
 63, and weights and registers that the chip does not hold. All of it raises InputError here.
@@ -17,8 +16,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse import csgraph
 
 from snnc.errors import InputError
 from snnc.network import ADAPTIVE, GRADED, READ_OUT, Network, Population, Projection
@@ -103,8 +100,7 @@ class Plan:
 
     feed: the input. shape: of the input, as of :class:`Neurons`. neurons, synapses: in network order, synapses by the
     population that they lead to. outputs: names. largest_input: the largest value of an input at which no sum of
-    Lava's overflows; 1 where it can only take spikes. adrift: populations that have nothing to do with the input, one
-    of each group that hangs together; Lava runs only what hangs together with what is run.
+    Lava's overflows; 1 where it can only take spikes.
     """
 
     name: str
@@ -114,7 +110,6 @@ class Plan:
     synapses: tuple[Synapses, ...]
     outputs: tuple[str, ...]
     largest_input: int
-    adrift: tuple[str, ...]
 
     def into(self, name: str) -> tuple[Synapses, ...]:
         """The synapses of population `name`."""
@@ -129,9 +124,9 @@ def plan(network: Network) -> Plan:
     registers = {p.name: integer_params(p) for p in network.layers}
     for population in network.layers:
         check_registers(registers[population.name], f"layer '{population.name}'")
-    # Projections without a weight deliver nothing, and do not count in depths either.
-    late = _depths(network)
-    chosen = {p.name: _op(network, p, late) for p in network.projections if integer_op(p).taps}
+    # Projections without a weight deliver nothing; the network does not count them in depths either.
+    chosen = {p.name: _op(network, p) for p in network.projections if integer_op(p).taps}
+    late = {p.name: max(0, network.depths[p.name]) for p in network.populations}
     shapes = {p.name: _shape(network, p, chosen) for p in network.populations}
     early = _early(network, registers, chosen, late)
 
@@ -158,32 +153,10 @@ def plan(network: Network) -> Plan:
         synapses,
         tuple(name for name in network.outputs if name != feed.name),
         _largest_input(feed.name, neurons, reach, network),
-        _adrift(network, synapses),
     )
 
 
-def _depths(network: Network) -> dict[str, int]:
-    """D of each population, see the module. Neurons that nothing drives stand where the input does."""
-    depths: dict[str, int] = {}
-    for population in network.populations:
-        forward = (p for p in network.into(population.name) if not network.backward(p) and integer_op(p).taps)
-        depths[population.name] = max((1 + depths[p.pre] for p in forward), default=0)
-    return depths
-
-
-def _adrift(network: Network, synapses: tuple[Synapses, ...]) -> tuple[str, ...]:
-    """The first population of each group that no synapses join to the input's."""
-    ends = [(network.rank[s.pre], network.rank[s.post]) for s in synapses]
-    pre, post = zip(*ends, strict=True) if ends else ((), ())
-    count = len(network.populations)
-    joined = sparse.coo_array((np.ones(len(ends)), (pre, post)), shape=(count, count))
-    _, group = csgraph.connected_components(joined, directed=False)
-    _, first = np.unique(group, return_index=True)
-    home = group[network.rank[input_of(network).name]]
-    return tuple(network.populations[k].name for k in sorted(first) if group[k] != home)
-
-
-def _op(network: Network, projection: Projection, late: Mapping[str, int]) -> Linear | Conv2d:
+def _op(network: Network, projection: Projection) -> Linear | Conv2d:
     """Its operation; a kernel that Lava's Conv cannot hold, or not sum up, as a matrix.
 
     Conv has no exponent, sums in 24 bits, and delayed convolutions read relays, which pass no values.
@@ -194,7 +167,7 @@ def _op(network: Network, projection: Projection, late: Mapping[str, int]) -> Li
     values = network[projection.pre].neuron == GRADED
     too_large = values and _kernel_sum(op) * LARGEST_VALUE > KERNEL_WORD
     exponent = encode(op.weight, f"projection '{projection.name}'", exponents=MAX_EXPONENT).exponent
-    if exponent > 0 or too_large or (values and _delay(network, projection, late)):
+    if exponent > 0 or too_large or (values and _delay(network, projection)):
         return Linear(matrix(op, network[projection.pre].shape))
     return op
 
@@ -212,9 +185,10 @@ def _shape(network: Network, population: Population, chosen: Mapping[str, Linear
     return (population.size,)
 
 
-def _delay(network: Network, projection: Projection, late: Mapping[str, int]) -> int:
+def _delay(network: Network, projection: Projection) -> int:
     """Steps that a projection waits in Lava beyond the one that every connection takes."""
-    return late[projection.post] - late[projection.pre] + network.lag(projection) - 1
+    pre, post = (max(0, network.depths[name]) for name in (projection.pre, projection.post))
+    return post - pre + network.lag(projection) - 1
 
 
 def _early(
@@ -238,7 +212,7 @@ def _synapses(
     network: Network, projection: Projection, op: Linear | Conv2d, late: Mapping[str, int], pass_early: bool
 ) -> Synapses:
     where = f"projection '{projection.name}'"
-    delay, lag = _delay(network, projection, late), network.lag(projection)
+    delay, lag = _delay(network, projection), network.lag(projection)
     if delay < 0:
         raise InputError(
             f"it leads from '{projection.pre}' (layer {late[projection.pre]}) back to '{projection.post}' (layer "
