@@ -18,11 +18,11 @@ def write(made: Plan) -> tuple[str, dict[str, np.ndarray]]:
     """The text of the program and the arrays that it reads."""
     names = identifiers([n.population.name for n in made.neurons] + [s.name for s in made.synapses])
     layers = {n.population.name: names[k] for k, n in enumerate(made.neurons)}
-    joints = {s.name: names[len(made.neurons) + k] for k, s in enumerate(made.synapses)}
+    joints = names[len(made.neurons) :]
     arrays: dict[str, np.ndarray] = {}
     # All neurons come first: synapses may lead back.
     paragraphs = [_neurons(layers[n.population.name], n, arrays) for n in made.neurons]
-    paragraphs += [_synapses(joints[s.name], s, made, layers, arrays) for s in made.synapses]
+    paragraphs += [_synapses(name, s, made, layers, arrays) for name, s in zip(joints, made.synapses, strict=True)]
     text = HEAD.format(
         name=_quoted(made.name),
         scipy="\nfrom scipy import sparse"
@@ -193,6 +193,8 @@ def _synapses(
     waits = f", {_count(s.delay, 'step')} later" if s.delay else ""
     head = f"# '{s.name}': {s.pre} -> {s.post}, {_count(op.taps, 'weight')} of {shape} ({s.density:.1%}){waits}."
     lines = [head]
+    if not op.taps:
+        lines.append("# They deliver nothing, but Lava runs what is connected, and nothing else.")
     bits = "24" if s.values else "message_bits" if s.pre == made.feed.name else ""
     message = [f"    num_message_bits={bits},"] if bits else []
     first = name  # the process that takes the spikes of the source

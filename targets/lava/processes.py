@@ -1,8 +1,9 @@
 """Any integer network as Lava processes: a plan of plain data, from which :mod:`snnc.targets.lava.program` writes.
 
-Time. Lava works as a pipeline: connections deliver one step late. So a population at depth D (``network.depths``)
-shows at step t + D of Lava what belongs to step t of the model, and a projection must wait for D(post) - D(pre) + lag
-- 1 steps more than its own: none in a chain, some where branches of unlike length meet.
+Time. Lava works as a pipeline: connections deliver one step late. So a population at depth D, the longest way to it
+from the input or from neurons that nothing but a bias drives, shows at step t + D of Lava what belongs to step t of the
+model. A projection must wait for D(post) - D(pre) + lag - 1 steps beyond the one that it takes: for none in a chain,
+for some where branches of unlike length meet.
 
 What is not done: a projection that would have to arrive before it is sent (feedback across layers), delays beyond
 63, and weights and registers that the chip does not hold. All of it raises InputError here.
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy import sparse
 
 from snnc.errors import InputError
 from snnc.network import ADAPTIVE, GRADED, READ_OUT, Network, Population, Projection
@@ -99,8 +101,8 @@ class Plan:
     """A network as processes.
 
     feed: the input. shape: of the input, as of :class:`Neurons`. neurons, synapses: in network order, synapses by the
-    population that they lead to. outputs: names. largest_input: the largest value of an input at which no sum of
-    Lava's overflows; 1 where it can only take spikes.
+    population that they lead to; last come some without weights, for what nothing joins with the input. outputs: names.
+    largest_input: the largest value of an input at which no sum of Lava's overflows; 1 where it can only take spikes.
     """
 
     name: str
@@ -124,9 +126,9 @@ def plan(network: Network) -> Plan:
     registers = {p.name: integer_params(p) for p in network.layers}
     for population in network.layers:
         check_registers(registers[population.name], f"layer '{population.name}'")
-    # Projections without a weight deliver nothing; the network does not count them in depths either.
-    chosen = {p.name: _op(network, p) for p in network.projections if integer_op(p).taps}
-    late = {p.name: max(0, network.depths[p.name]) for p in network.populations}
+    late = _late(network)
+    # Projections without a weight deliver nothing.
+    chosen = {p.name: _op(network, p, late) for p in network.projections if integer_op(p).taps}
     shapes = {p.name: _shape(network, p, chosen) for p in network.populations}
     early = _early(network, registers, chosen, late)
 
@@ -136,6 +138,7 @@ def plan(network: Network) -> Plan:
         for projection in network.into(population.name)
         if projection.name in chosen
     )
+    synapses += tuple(_tie(feed, shapes[feed.name], network[name]) for name in _apart(network, chosen))
     reach = {p.name: [(s, _row_sum(s)) for s in synapses if s.post == p.name] for p in network.layers}
     neurons = []
     for population in network.layers:
@@ -156,7 +159,16 @@ def plan(network: Network) -> Plan:
     )
 
 
-def _op(network: Network, projection: Projection) -> Linear | Conv2d:
+def _late(network: Network) -> dict[str, int]:
+    """Depth of each population: projections on the longest forward way to it, whatever it starts from."""
+    late: dict[str, int] = {}
+    for population in network.populations:
+        forward = [p for p in network.into(population.name) if not network.backward(p) and integer_op(p).taps]
+        late[population.name] = max((1 + late[p.pre] for p in forward), default=0)
+    return late
+
+
+def _op(network: Network, projection: Projection, late: Mapping[str, int]) -> Linear | Conv2d:
     """Its operation; a kernel that Lava's Conv cannot hold, or not sum up, as a matrix.
 
     Conv has no exponent, sums in 24 bits, and delayed convolutions read relays, which pass no values.
@@ -167,7 +179,7 @@ def _op(network: Network, projection: Projection) -> Linear | Conv2d:
     values = network[projection.pre].neuron == GRADED
     too_large = values and _kernel_sum(op) * LARGEST_VALUE > KERNEL_WORD
     exponent = encode(op.weight, f"projection '{projection.name}'", exponents=MAX_EXPONENT).exponent
-    if exponent > 0 or too_large or (values and _delay(network, projection)):
+    if exponent > 0 or too_large or (values and _delay(network, projection, late)):
         return Linear(matrix(op, network[projection.pre].shape))
     return op
 
@@ -185,10 +197,9 @@ def _shape(network: Network, population: Population, chosen: Mapping[str, Linear
     return (population.size,)
 
 
-def _delay(network: Network, projection: Projection) -> int:
+def _delay(network: Network, projection: Projection, late: Mapping[str, int]) -> int:
     """Steps that a projection waits in Lava beyond the one that every connection takes."""
-    pre, post = (max(0, network.depths[name]) for name in (projection.pre, projection.post))
-    return post - pre + network.lag(projection) - 1
+    return late[projection.post] - late[projection.pre] + network.lag(projection) - 1
 
 
 def _early(
@@ -212,7 +223,7 @@ def _synapses(
     network: Network, projection: Projection, op: Linear | Conv2d, late: Mapping[str, int], pass_early: bool
 ) -> Synapses:
     where = f"projection '{projection.name}'"
-    delay, lag = _delay(network, projection), network.lag(projection)
+    delay, lag = _delay(network, projection, late), network.lag(projection)
     if delay < 0:
         raise InputError(
             f"it leads from '{projection.pre}' (layer {late[projection.pre]}) back to '{projection.post}' (layer "
@@ -255,6 +266,37 @@ def _synapses(
             fix="use fewer or smaller weights there, or run it with snnc simulate",
         )
     return made
+
+
+def _apart(network: Network, chosen: Mapping[str, Linear | Conv2d]) -> list[str]:
+    """The first population of each part of the network that no synapses join with the input."""
+    root = {p.name: p.name for p in network.populations}
+
+    def find(name: str) -> str:
+        while root[name] != name:
+            name = root[name]
+        return name
+
+    for projection in network.projections:
+        if projection.name in chosen:
+            root[find(projection.post)] = find(projection.pre)
+    seen = {find(input_of(network).name)}
+    first = []
+    for population in network.layers:
+        if find(population.name) not in seen:
+            seen.add(find(population.name))
+            first.append(population.name)
+    return first
+
+
+def _tie(feed: Population, shape: Shape, population: Population) -> Synapses:
+    """Synapses without a weight: Lava runs what is connected, and nothing else."""
+    empty = Linear(sparse.csr_array((population.size, math.prod(shape)), dtype=np.int16))
+    ends: tuple[Shape, Shape] = (math.prod(shape),), (population.size,)
+    name = f"{feed.name} to {population.name}"
+    return Synapses(
+        name, feed.name, population.name, "sparse", empty, encode(empty.weight.data, ""), *ends, 0, 0, False, False
+    )
 
 
 def _kernel_sum(op: Conv2d) -> int:

@@ -175,6 +175,22 @@ def without_input(rng: Rng) -> Network:
     )
 
 
+def apart(rng: Rng) -> Network:
+    """Layers that nothing joins with the input: one alone, two that feed each other, and one that ends the network."""
+    return graph(
+        (2, 3, 4),
+        (
+            layer("alone", (5,), threshold=np.arange(5) * 40 + 90, bias=40),
+            layer("a", (3, 3, 4), threshold=200),
+            layer("b", (4,), threshold=300, bias=70),
+            layer("c", (6,), threshold=200),
+        ),
+        ("in", "a", kernel(rng, 3, 2, 3, 3, padding=(1, 1)), 0),
+        ("b", "b", weight(rng, 4, 4), 2),
+        ("b", "c", weight(rng, 6, 4), 0),
+    )
+
+
 def per_neuron(rng: Rng) -> Network:
     """Every register of every neuron its own, flat and in images."""
 
@@ -381,6 +397,7 @@ GRAPHS: dict[str, tuple[Build, float, int]] = {
     "long-delay": (long_delay, 0.3, 5),
     "biased-early": (biased_early, 0.2, 8),
     "without-input": (without_input, 0.2, 10),
+    "apart": (apart, 0.2, 10),
     "per-neuron": (per_neuron, 0.3, 10),
     "integrators": (integrators, 0.2, 60),
     "adaptive": (adaptive, 0.2, 14),
