@@ -264,6 +264,22 @@ def values(rng: Rng) -> Network:
     )
 
 
+def values_many(rng: Rng) -> Network:
+    """So many large values at once that 32 bits do not hold their sum, which is positive."""
+    drive = 128 * np.repeat(rng.integers(200, 256, (120, 1)), 6, axis=1)
+    last = rng.integers(100, 128, (4, 120))
+    last[:, 0] = -1
+    return graph(
+        (6,),
+        (
+            as_kind(layer("a", (120,), threshold=90_000, v_decay=0), "graded_fixed"),
+            layer("b", (4,), threshold=100),
+        ),
+        ("in", "a", dense(drive), 0),
+        ("a", "b", dense(last), 0),
+    )
+
+
 def values_conv(rng: Rng) -> Network:
     """Values into kernels: one that Lava's Conv can sum up, one that it cannot, one that waits."""
     return graph(
@@ -403,6 +419,7 @@ GRAPHS: dict[str, tuple[Build, float, int]] = {
     "adaptive": (adaptive, 0.2, 14),
     "resting": (resting, 0.3, 14),
     "values": (values, 0.2, 14),
+    "values-many": (values_many, 0.3, 10),
     "values-conv": (values_conv, 0.2, 14),
     "read-out": (read_out, 0.2, 10),
     "read-out-conv": (read_out_conv, 0.2, 10),
