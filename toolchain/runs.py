@@ -223,7 +223,11 @@ def run_lava(image: Image, samples: Samples, progress: Progress | None = None) -
     """Run an image in Lava; spikes of each layer and accuracy as plain data."""
     from snnc.targets import lava
 
-    rasters = lava.run(image.network, samples, progress=progress and (lambda k, n: progress(k, n, "steps")))
+    def move(done: int, every: int) -> None:
+        if progress is not None:
+            progress(done, every, "steps")
+
+    rasters = lava.run(image.network, samples, progress=move)
     (output,) = image.network.outputs
     counts = rasters[output].sum(axis=1).reshape(len(samples), -1)
     return {
@@ -241,6 +245,7 @@ def verdict(result: Comparison, on: str) -> dict[str, Any]:
         "samples": result.samples,
         "steps": result.steps,
         "compared": result.compared,
+        "registers": result.registers,
         "spikes": sum(result.spikes.values()),
         "differing": sum(result.differing.values()),
         "layers": {name: {"spikes": n, "differing": result.differing[name]} for name, n in result.spikes.items()},

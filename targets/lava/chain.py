@@ -9,6 +9,7 @@ widths that Lava declares (``lava.proc.lif``, ``lava.proc.dense``); limits of we
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +18,9 @@ from snnc.errors import InputError
 from snnc.network import ADAPTIVE, GRADED, Network, Population, Projection
 from snnc.ops import Conv2d, Linear, Shape, canonical
 from snnc.simulator.common import input_of, integer_op, integer_params
+from snnc.targets.lava.weights import encode, uneven
 
-REGISTERS = {"threshold": (0, (1 << 17) - 1), "bias": (-(1 << 12), (1 << 12) - 1)}
+REGISTERS = {"threshold": (0, (1 << 17) - 1), "bias": (-(1 << 12), (1 << 12) - 1), "w_jump": (0, (1 << 17) - 1)}
 """Register -> inclusive range. Decays have the range of the integer neuron itself."""
 
 UNIFORM = ("u_decay", "v_decay", "threshold")
@@ -191,6 +193,18 @@ def _direct(feed: Population, population: Population, op: Linear | Conv2d) -> bo
     )
 
 
+def check_registers(params: Mapping[str, np.ndarray], where: str) -> None:
+    """InputError, naming `where`, for registers that are wider than Lava declares them."""
+    for name, (low, high) in REGISTERS.items():
+        value = params.get(name, np.zeros(1))
+        if value.min() < low or value.max() > high:
+            raise InputError(
+                f"{name} must lie within {low:,} .. {high:,}, it spans {value.min():,} .. {value.max():,}",
+                where=where,
+                fix="compile for a target with these widths (snnc targets)",
+            )
+
+
 def _layer(
     population: Population,
     shape: Shape,
@@ -210,14 +224,7 @@ def _layer(
             fix=PROGRAM,
         )
     params = integer_params(population)
-    for name, (low, high) in REGISTERS.items():
-        value = params.get(name, np.zeros(1))
-        if value.min() < low or value.max() > high:
-            raise InputError(
-                f"{name} must lie within {low:,} .. {high:,}, it spans {value.min():,} .. {value.max():,}",
-                where=where,
-                fix="compile for a target with these widths (snnc targets)",
-            )
+    check_registers(params, where)
     params.setdefault("threshold", np.full(population.size, NEVER))
     for name in UNIFORM:
         value = params[name]
@@ -251,24 +258,10 @@ def _check_weights(op: Linear | Conv2d, recurrent: Linear | None, where: str) ->
             )
         return
     low, high = int(values.min()), int(values.max())
-    # One-signed weights use the sign bit as an eighth bit of magnitude.
-    least, most = (0, 255) if low > 0 else (-255, 0) if high < 0 else (-256, 254)
-    if low < least or high > most:
-        raise InputError(
-            f"weight spans {low:,} .. {high:,}; Lava holds {least} .. {most} for weights of these signs",
-            where=where,
-            fix="quantise to 8 bits (snnc compile)",
-        )
-    # netx counts a layer with zeros, but nothing positive, as one of mixed signs; the exponent that
-    # lets 8 bits with sign reach beyond -128 .. 127 is one for the whole layer.
-    odd = values[values % 2 != 0]
-    if low < 0 and (high > 0 or holes) and (low < -128 or high > 127) and len(odd):
-        raise InputError(
-            f"weight spans {low} .. {high} and holds the odd {int(odd[0])}; "
-            "beyond -128 .. 127 all weights of a layer must be even, as the mantissa has 8 bits with sign",
-            where=where,
-            fix="quantise to 8 bits (snnc compile)",
-        )
+    encode(values, where)
+    # netx counts a layer with zeros, but nothing positive, as one of mixed signs.
+    if high < 0 and holes and low < -128 and np.any(values % 2):
+        raise uneven(values, 2, True, where)
     if dense and -low & (-low - 1) == 0 and high < -low and any(_sunk(part, low) for part, _ in parts):
         raise InputError(
             f"weight is nowhere positive and its minimum {low} is a power of two, which netx computes wrongly",

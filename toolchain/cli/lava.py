@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from snnc.cli.options import ITS_OWN_DATA, OUT, ImageFile, Selection, console, spike_rows
+from snnc.errors import UsageError
 
 app = App(name="lava", help="Intel's Lava: set it up, write .net files, run images on it.")
 
@@ -44,17 +45,25 @@ def lava_remove() -> None:
 def lava_export(
     image: ImageFile,
     *,
-    output: Annotated[Path, Parameter(name=OUT, help="The .net file to write.")],
-    steps: Annotated[int, Parameter(help="Steps per sample, recorded in the file.")] = 100,
+    output: Annotated[Path | None, Parameter(name=OUT, help="The .net file to write.")] = None,
+    program: Annotated[Path | None, Parameter(help="The folder to write a program of Lava processes to.")] = None,
+    steps: Annotated[int, Parameter(help="Steps per sample, recorded in the .net file.")] = 100,
 ) -> None:
-    """Write an image as a .net file that lava.lib.dl.netx loads."""
+    """Write an image as a .net file that lava.lib.dl.netx loads, or as a program, which holds any image."""
     from snnc.image import Image
     from snnc.targets import lava as bridge
 
+    if (output is None) == (program is None):
+        raise UsageError("one thing can be written at a time", fix="give --output FILE.net, or --program FOLDER")
     compiled = Image.load(image)
     compiled.check()
-    bridge.export(compiled.network, output, steps)
-    console.result(f"wrote {output}", {"file": str(output)})
+    if output is not None:
+        bridge.export(compiled.network, output, steps)
+        console.result(f"wrote {output}", {"file": str(output)})
+    if program is not None:
+        bridge.export_program(compiled.network, program)
+        how = f"run it with a Python that has Lava: python {program / 'program.py'} --help"
+        console.result(f"wrote {program}\n{how}", {"program": str(program)})
 
 
 @app.command(name="run")

@@ -265,23 +265,30 @@ def verify(
         Literal["reference", "lava"],
         Parameter(name="--on", help="reference: the slow specification; lava: Intel's Lava on the CPU (fixed_pt)."),
     ] = "reference",
+    registers: Annotated[bool, Parameter(help="Compare u and v of every neuron in every step, too.")] = False,
     chosen: Selection = ITS_OWN_DATA,
 ) -> None:
-    """Compare every spike of every layer with another executor of the same image."""
+    """Compare every spike of every layer with another executor of the same image; explain the first that differs."""
     from snnc import runs, verification
 
-    compiled, samples = chosen.load(image)
+    compiled, recording = chosen.open(image)
     with console.progress(f"verify on {executor}") as move:
-        result = verification.verify(compiled, samples, on=executor, progress=move)
+        result = verification.verify(compiled, recording, on=executor, registers=registers, progress=move)
     found = runs.verdict(result, executor)
     if result.first is not None:
+        seen = (
+            f"{found['differing']:,} of {result.compared:,} values in {result.samples:,} samples differ from {executor}"
+        )
         raise VerificationError(
-            f"{found['differing']:,} of {result.compared:,} values differ from {executor}; the first: {result.first}",
-            where=str(image),
+            f"{seen}; the first: {result.first}",
+            where=f"{image}\n{result.explanation or 'run again, with registers recorded, nothing differs'}",
             fix="this is a bug of snnc: please report it with the image and the data",
         )
     text = f"0 of {found['spikes']:,} spikes differ from {executor} ({result.samples} samples x {result.steps} steps)"
-    console.result("\n".join([text, *spike_rows(result.spikes)]), found)
+    rows = [text, *spike_rows(result.spikes)]
+    if registers:
+        rows.append(f"u and v are equal in all {result.registers:,} values, of every neuron in every step")
+    console.result("\n".join(rows), found)
 
 
 @app.command

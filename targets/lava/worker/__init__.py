@@ -1,1 +1,1 @@
-"""The program that Lava's interpreter runs. snnc itself never imports it; see worker.py."""
+"""What Lava's interpreter runs: the worker of snnc, and what goes beside an exported program."""

@@ -18,7 +18,7 @@ from snnc.errors import InputError, UsageError
 from snnc.network import Network, Population, Projection, Semantics, identical
 from snnc.targets.lava import export
 from snnc.targets.lava.chain import chain as checked
-from snnc.targets.lava.session import WORKER
+from snnc.targets.lava.dialogue import WORKER
 
 
 def random(*shape: int) -> np.ndarray:
@@ -369,6 +369,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import compat
 compat.enable()
+compat.enable_netx()
 import numpy as np
 from lava.lib.dl.netx.utils import optimize_weight_bits
 from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
