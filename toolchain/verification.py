@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,11 +17,17 @@ from snnc.network import GRADED, READ_OUT, Network
 from snnc.samples import Recording, Samples
 from snnc.simulator import reference, simulate
 
+if TYPE_CHECKING:
+    from snnc.targets.lava.session import Through
+
 Progress = Callable[[int, int, str], None]
 EXECUTORS = ("reference", "lava")
 
 REFERENCE_SAMPLES = 16
 """Samples that the reference runs at once."""
+
+Play = Callable[[Network, Recording, bool, Progress | None], Generator[tuple[slice, Traces]]]
+"""Runs samples, with registers or without: some consecutive ones, and what they did."""
 
 
 def verify(
@@ -27,21 +35,31 @@ def verify(
     recording: Recording,
     *,
     on: str = "reference",
+    through: Through | None = None,
     registers: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:
     """Compare the engine with `on`, one of EXECUTORS.
 
     "reference" is the slow integer specification, "lava" is Intel's Lava on the CPU (fixed_pt models) in
-    a process of its own. registers: compare u and v, too.
+    a process of its own. through: how the network comes into Lava; what :func:`snnc.targets.lava.session.route` says,
+    if not given. registers: compare u and v, too.
     Samples are run and compared some at a time, so that any number of them takes little memory, and no more are once
     something differs. The first difference then is explained: its sample is run again, and all registers recorded.
-    Raises UsageError for another name or where Lava is not set up.
+    Raises UsageError for another name or where Lava is not set up, InputError for a network that Lava does not run.
     """
     if on not in EXECUTORS:
         raise UsageError(f"there is no executor '{on}'", fix=f"choose one of {', '.join(EXECUTORS)}")
     network = compiled.network if isinstance(compiled, Image) else compiled
-    play = {"reference": _reference, "lava": _lava}[on]
+    play: Play
+    if on == "lava":
+        from snnc.targets.lava import session
+
+        play = partial(_lava, through or session.route(network, values=recording.kind != np.uint8))
+    elif through is not None:
+        raise UsageError(f"a network comes into {on} as it is", fix="leave out --through, or verify on lava")
+    else:
+        play = _reference
     parts: list[Comparison] = []
     with closing(play(network, recording, registers, progress)) as played:
         for block, theirs in played:
@@ -55,16 +73,13 @@ def verify(
     return replace(result, explanation=_explained(network, recording, play, block, result.first))
 
 
-Play = Callable[[Network, Recording, bool, Progress | None], Generator[tuple[slice, Traces]]]
-
-
 def _reference(
     network: Network, recording: Recording, registers: bool, progress: Progress | None
 ) -> Generator[tuple[slice, Traces]]:
     for start in range(0, len(recording), REFERENCE_SAMPLES):
         block = slice(start, min(start + REFERENCE_SAMPLES, len(recording)))
         found = reference.trace(network, recording.piece(block, 0, recording.steps))
-        shown = {(_shown(network, p.name), p.name) for p in network.layers}
+        shown = {(shown_by(network, p.name), p.name) for p in network.layers}
         layers = {p.name for p in network.layers}
         yield block, {t: values for t, values in found.items() if t in shown or (registers and t[1] in layers)}
         if progress is not None:
@@ -72,7 +87,7 @@ def _reference(
 
 
 def _lava(
-    network: Network, recording: Recording, registers: bool, progress: Progress | None
+    through: Through, network: Network, recording: Recording, registers: bool, progress: Progress | None
 ) -> Generator[tuple[slice, Traces]]:
     from snnc.targets.lava import session
 
@@ -80,7 +95,7 @@ def _lava(
         if progress is not None:
             progress(done, every, "steps")
 
-    return session.play(network, recording, registers=registers, progress=move)
+    return session.play(network, recording, through=through, registers=registers, progress=move)
 
 
 def _explained(
@@ -112,6 +127,6 @@ def _part(recording: Recording, samples: slice) -> Samples:
     return Samples(recording.piece(samples, 0, recording.steps), None, recording.name)
 
 
-def _shown(network: Network, name: str) -> str:
-    """What a layer puts out."""
+def shown_by(network: Network, name: str) -> str:
+    """Which trace is what a layer puts out: membranes of a read-out, else spikes."""
     return "v" if network[name].neuron == READ_OUT else "spikes"

@@ -161,6 +161,18 @@ def _joined(projections: tuple[Projection, ...], where: str) -> tuple[Linear | C
     return Linear(canonical(weight)), delay if delay.any() else None
 
 
+def check_registers(params: Mapping[str, np.ndarray], where: str) -> None:
+    """InputError, naming `where`, for registers that are wider than Lava declares them."""
+    for name, (low, high) in REGISTERS.items():
+        value = params.get(name, np.zeros(1))
+        if value.min() < low or value.max() > high:
+            raise InputError(
+                f"{name} must lie within {low:,} .. {high:,}, it spans {value.min():,} .. {value.max():,}",
+                where=where,
+                fix="compile for a target with these widths (snnc targets)",
+            )
+
+
 def _recurrent(
     op: Linear | Conv2d, delay: np.ndarray | None, loops: tuple[Projection, ...], where: str
 ) -> Linear | None:
@@ -191,18 +203,6 @@ def _direct(feed: Population, population: Population, op: Linear | Conv2d) -> bo
         and np.array_equal(weight.indices, places)
         and bool(np.all(weight.data == 1))
     )
-
-
-def check_registers(params: Mapping[str, np.ndarray], where: str) -> None:
-    """InputError, naming `where`, for registers that are wider than Lava declares them."""
-    for name, (low, high) in REGISTERS.items():
-        value = params.get(name, np.zeros(1))
-        if value.min() < low or value.max() > high:
-            raise InputError(
-                f"{name} must lie within {low:,} .. {high:,}, it spans {value.min():,} .. {value.max():,}",
-                where=where,
-                fix="compile for a target with these widths (snnc targets)",
-            )
 
 
 def _layer(

@@ -5,23 +5,25 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import nullcontext
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, TypedDict, Unpack, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
 
-from snnc.errors import InputError
+from snnc.errors import InputError, UsageError
 from snnc.network import READ_OUT, Network
-from snnc.samples import Recording, expect
+from snnc.samples import Recording, expect, require_integers
 from snnc.simulator.common import input_of
-from snnc.targets.lava import environment, netx
+from snnc.targets.lava import environment, netx, program
 from snnc.targets.lava.chain import chain
 from snnc.targets.lava.dialogue import Worker, worker
+from snnc.targets.lava.processes import plan
 
 Progress = Callable[[int, int], None]
 Traces = dict[tuple[str, str], np.ndarray]
-Through = Literal["net"]
+Through = Literal["net", "program"]
 
 BYTES = {"spikes": 1, "u": 4, "v": 4}
 """What is recorded, and what one neuron takes of it in one step."""
@@ -29,11 +31,14 @@ BYTES = {"spikes": 1, "u": 4, "v": 4}
 BLOCK_BYTES = 64 << 20
 """Bound on inputs and recordings of the samples that are played at once; one sample always is."""
 
+MESSAGE_BITS = 24
+"""Of inputs that are values instead of spikes."""
+
 
 class Options(TypedDict, total=False):
     """Of :func:`play`."""
 
-    through: Through
+    through: Through | None
     sparse: bool
     timeout: float
     lava: Worker | None
@@ -69,7 +74,7 @@ def play(
     network: Network,
     recording: Recording,
     *,
-    through: Through = "net",
+    through: Through | None = None,
     registers: bool = False,
     sparse: bool = False,
     timeout: float = 600.0,
@@ -78,11 +83,11 @@ def play(
 ) -> Generator[tuple[slice, Traces]]:
     """Run samples through Lava's bit-accurate ``fixed_pt`` simulation, some at a time.
 
-    network: after quantisation. recording: spikes, run back to back with a reset in between, which does not reach
-    spikes that are under way: with delays or recurrence, each sample is a run of its own. through: "net", by a file for
-    netx, for which the network must be a chain. registers: record u and v of every layer too. sparse: use Lava's Sparse
-    process instead of Dense for dense layers. timeout: seconds for which Lava may stay silent, of which it needs some
-    to start.
+    network: after quantisation. recording: run back to back, with all state reset in between. through: see
+    :func:`route`, which decides where it is None. A ``.net`` has no way to stop spikes that are under way: with delays
+    or recurrence each sample is a run of its own there. registers: record u and v of every layer too. sparse: of a
+    ``.net``, use Lava's Sparse process instead of Dense for dense layers.
+    timeout: seconds for which Lava may stay silent, of which it needs some to start.
     lava: a worker that runs, whose timeout counts then; several networks can share one, one after the other.
     progress: called with (steps done, steps in all).
 
@@ -92,54 +97,100 @@ def play(
     runs or the samples do not fit it, UsageError where Lava is not set up or is silent for too long, LavaError where it
     fails.
     """
-    _, layers = chain(network)
     feed = input_of(network)
     expect(recording, feed.shape)
-    if recording.kind != np.uint8:
-        raise InputError("spikes must be zeros and ones here", where=recording.name, fix="threshold the data first")
+    require_integers(recording)
+    graded = recording.kind != np.uint8
+    through = through or route(network, values=graded)
     wanted = [(kind, p.name) for p in network.layers for kind in _kinds(p.neuron == READ_OUT, registers)]
     places = {p.name: k for k, p in enumerate(network.layers, start=1)}
-    step_bytes = feed.size + sum(BYTES[kind] * network[name].size for kind, name in wanted)
-    apart = any(layer.delay is not None or layer.recurrent is not None for layer in layers)
-    most = 1 if apart else BLOCK_BYTES // (step_bytes * recording.steps)
-    blocks = _blocks(len(recording), max(1, most))
+    step_bytes = feed.size * recording.kind.itemsize + sum(BYTES[kind] * network[name].size for kind, name in wanted)
     total = len(recording) * recording.steps
 
-    with (
-        tempfile.TemporaryDirectory(prefix="snnc-lava-") as name,
-        worker(environment.require(), timeout) if lava is None else nullcontext(lava) as running,
-    ):
+    with tempfile.TemporaryDirectory(prefix="snnc-lava-") as name:
         folder = Path(name)
-        netx.export(network, folder / "network.net", recording.steps)
-        request = {
-            "net": str(folder / "network.net"),
-            "sparse": sparse,
+        written = _write(network, recording, through, sparse, folder)
+        request = written.request | {
             "spikes": str(folder / "spikes.npy"),
             "steps": recording.steps,
-            "folder": str(folder),
+            "message_bits": MESSAGE_BITS if graded else 0,
+            "folder": name,
             "record": {kind: [places[layer] for k, layer in wanted if k == kind] for kind in BYTES},
         }
-        for block in blocks:
-            count = block.stop - block.start
-            spikes = recording.piece(block, 0, recording.steps)
-            np.save(folder / "spikes.npy", spikes.reshape(-1, *feed.shape))
-            first, steps = block.start * recording.steps, count * recording.steps
+        most = 1 if written.apart else max(1, BLOCK_BYTES // (step_bytes * recording.steps))
+        with worker(environment.require(), timeout) if lava is None else nullcontext(lava) as running:
+            for block in _blocks(len(recording), most):
+                count = block.stop - block.start
+                spikes = recording.piece(block, 0, recording.steps)
+                if graded:
+                    _check_values(spikes, written.largest, recording.name)
+                np.save(folder / "spikes.npy", spikes.reshape(-1, *feed.shape))
+                first, steps = block.start * recording.steps, count * recording.steps
 
-            def move(done: int, of: int, first: int = first, steps: int = steps) -> None:
-                # The last steps of a block only let what was played pass all layers.
-                if progress is not None:
-                    progress(first + steps * done // of, total)
+                def move(done: int, of: int, first: int = first, steps: int = steps) -> None:
+                    # The last steps of a block only let what was played pass all layers.
+                    if progress is not None:
+                        progress(first + steps * done // of, total)
 
-            running.ask(request, move)
-            yield (
-                block,
-                {
-                    (kind, layer): np.load(
-                        folder / f"{places[layer]}{'' if kind == 'spikes' else f'.{kind}'}.npy"
-                    ).reshape(count, recording.steps, *network[layer].shape)
-                    for kind, layer in wanted
-                },
-            )
+                running.ask(request, move)
+                found = {}
+                for kind, layer in wanted:
+                    values = np.load(folder / f"{places[layer]}{'' if kind == 'spikes' else f'.{kind}'}.npy")
+                    found[kind, layer] = values.reshape(count, recording.steps, *network[layer].shape)
+                yield block, found
+
+
+def route(network: Network, *, values: bool = False) -> Through:
+    """How a network comes into Lava: by a ``.net``, which netx loads, or by a program of processes, which holds more.
+
+    "net" wherever netx holds the network, since that is what most people run. values: whether the input is other than
+    zeros and ones, which takes a program. InputError where neither will do.
+    """
+    if not values:
+        try:
+            chain(network)
+        except InputError:
+            pass
+        else:
+            return "net"
+    plan(network)
+    return "program"
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A network in a file or folder. request: which, for the worker. apart: each sample takes a run of its own.
+    largest: value of an input that it takes.
+    """
+
+    request: dict[str, Any]
+    apart: bool
+    largest: int
+
+
+def _write(network: Network, recording: Recording, through: Through, sparse: bool, folder: Path) -> _Written:
+    if through == "program":
+        if sparse:
+            raise UsageError("a program has Sparse processes where they pay", fix="leave that out, or run it by a .net")
+        program.export(network, folder / "program")
+        return _Written({"program": str(folder / "program")}, False, plan(network).largest_input)
+    netx.export(network, folder / "network.net", recording.steps)
+    _, layers = chain(network)
+    apart = any(layer.delay is not None or layer.recurrent is not None for layer in layers)
+    return _Written({"net": str(folder / "network.net"), "sparse": sparse}, apart, 1)
+
+
+def _check_values(spikes: np.ndarray, largest: int, where: str) -> None:
+    """InputError for values of an input that Lava would not sum up as we do."""
+    found = int(np.abs(spikes).max())
+    if largest == 1:
+        raise InputError("spikes must be zeros and ones here", where=where, fix="threshold the data first")
+    if found > largest:
+        raise InputError(
+            f"the data holds {found:,}; beyond {largest:,} sums of this network can overflow in Lava",
+            where=where,
+            fix="scale the data, or run it with snnc simulate",
+        )
 
 
 def _kinds(reads_out: bool, registers: bool) -> tuple[str, ...]:

@@ -28,10 +28,14 @@ def probe(neurons: AbstractProcess, *, files: Mapping[str, str], first: int) -> 
 
 
 class Probing(Loihi2SimCfg):
-    """Bit-accurate simulation on the CPU in which some processes are probed."""
+    """Bit-accurate simulation on the CPU in which some processes are probed.
 
-    def __init__(self, probed: Iterable[AbstractProcess]) -> None:
-        super().__init__(select_tag="fixed_pt")  # without the tag Lava takes floating point models
+    models: processes whose models need not be looked for, in which Lava would run all files beside theirs.
+    """
+
+    def __init__(self, probed: Iterable[AbstractProcess], models: Mapping[AbstractProcess, type]) -> None:
+        # Without the tag Lava takes floating point models.
+        super().__init__(select_tag="fixed_pt", exception_proc_model_map=dict(models))
         self.probed = set(probed)
 
     def select(self, process: AbstractProcess, proc_models: list[type]) -> type:

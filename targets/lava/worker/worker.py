@@ -4,14 +4,15 @@ Run by the interpreter of Lava's own environment as a plain script; it knows not
 
 A request is one line on standard input; there may be several, one after the other::
 
-    {"net": "a.net", "sparse": false, "spikes": "in.npy", "steps": T, "folder": "out",
+    {"net": "a.net", "sparse": false, "spikes": "in.npy", "steps": T, "message_bits": 0, "folder": "out",
      "record": {"spikes": [1, 2], "u": [], "v": [2]}}
 
 or, of an exported program, ``"program": "folder"`` instead of "net" and "sparse". ``spikes`` holds integers,
-(samples * T, *shape), C order. The samples run back to back in one Lava run, with all state reset between them.
-"record" names populations by their places in the network, from 1 on, of which spikes or registers are wanted. They
-are written to ``folder/k.npy``, bool, ``k.u.npy`` and ``k.v.npy``, int32, all (samples * T, *shape), C order. A
-population that lies k steps behind the input shows what belongs to a step k steps late; that shift is taken out here.
+(samples * T, *shape), C order; message_bits is 0 where they are zeros and ones. The samples run back to back in one
+Lava run, with all state reset between them. "record" names populations by their places in the network, from 1 on, of
+which spikes or registers are wanted. They are written to ``folder/k.npy``, bool, ``k.u.npy`` and ``k.v.npy``, int32,
+all (samples * T, *shape), C order. A population that lies k steps behind the input shows what belongs to a step k steps
+late; that shift is taken out here.
 Answers, one line each on standard output::
 
     {"done": steps, "of": steps}                    now and then
@@ -56,16 +57,17 @@ def main() -> None:
 def run(request: dict[str, Any], answers: TextIO) -> None:
     """Carry out one request (see the module) and report on `answers`."""
     # Lava can be imported only after compat.enable().
+    from blocks import feed
     from lava.magma.core.run_conditions import RunSteps
     from probes import Probing, probe  # type: ignore[import-not-found]
-    from taps import Player, Recorder  # type: ignore[import-not-found]
+    from taps import Player, PyPlayer, PyRecorder, Recorder  # type: ignore[import-not-found]
 
     start = time.monotonic()
     rows = len(np.load(request["spikes"], mmap_mode="r"))
     net = _program(request, rows) if "program" in request else _netx(request)
     player = Player(shape=net.shape, path=request["spikes"])
-    for port in net.inputs:
-        player.s_out.connect(port)
+    feed(player.s_out, net)
+    models = {player: PyPlayer}
     probed = []
     for k, block in enumerate(net.blocks, start=1):
         shape = tuple(int(n) for n in block.out.shape)
@@ -80,12 +82,14 @@ def run(request: dict[str, Any], answers: TextIO) -> None:
         }
         if path := files.pop("spikes", None):
             # An out port may feed several ports, so the recorder sits beside the next layer.
-            block.out.connect(Recorder(shape=shape, path=path, first=block.late).a_in)
+            recorder = Recorder(shape=shape, path=path, first=block.late)
+            block.out.connect(recorder.a_in)
+            models[recorder] = PyRecorder
         if files:
             probe(block.neurons, files=files, first=block.late)
             probed.append(block.neurons)
 
-    config = Probing(probed)
+    config = Probing(probed, models)
     total = rows + max(block.late for block in net.blocks)
     done, chunk = 0, 1
     while done < total:
@@ -107,25 +111,31 @@ def run(request: dict[str, Any], answers: TextIO) -> None:
 def _netx(request: dict[str, Any]) -> Net:
     """The network of a ``.net``. netx keeps no names of layers; their numbers stand for them."""
     compat.enable_netx()
-    import h5py
     from blocks import Block, Net
     from lava.lib.dl.netx import hdf5
 
-    with h5py.File(request["net"]) as file:
-        first = file["layer/0"]
-        # An input with neurons has no synapses: it answers in the step of the input.
-        late = 0 if first["type"][()].ravel()[0] == b"input" and "neuron" in first else 1
+    # An input with neurons has no synapses: it answers in the step of the input.
+    first = 0 if _neurons_of_input(request["net"]) else 1
     # The offset resets each block in the step in which the first input of a sample reaches it.
     network = hdf5.Network(
         net_config=request["net"],
         reset_interval=request["steps"],
-        reset_offset=late,
+        reset_offset=first,
         sparse_fc_layer=request["sparse"],
     )
-    blocks = [Block(str(k + 1), layer.neuron, layer.out, k + late) for k, layer in enumerate(network.layers)]
     # Nothing inside leads from the port of such an input to its neurons.
-    entry = network.inp if late else network.in_layer.neuron.a_in
+    entry = network.inp if first else network.in_layer.neuron.a_in
+    blocks = [Block(str(k), layer.neuron, layer.out, first + k) for k, layer in enumerate(network.layers)]
     return Net([entry], tuple(int(n) for n in entry.shape), blocks)
+
+
+def _neurons_of_input(path: str) -> bool:
+    """Whether the first layer of a ``.net`` is an input with neurons."""
+    import h5py
+
+    with h5py.File(path) as file:
+        first = file["layer/0"]
+        return first["type"][()].ravel()[0] == b"input" and "neuron" in first
 
 
 def _program(request: dict[str, Any], rows: int) -> Net:
@@ -135,7 +145,8 @@ def _program(request: dict[str, Any], rows: int) -> Net:
         del sys.modules[name]  # of another program
     sys.path.insert(0, folder)
     try:
-        return importlib.import_module("program").build(request["steps"], rows // request["steps"])
+        build = importlib.import_module("program").build
+        return build(request["steps"], rows // request["steps"], request["message_bits"])
     finally:
         sys.path.remove(folder)
 

@@ -10,9 +10,10 @@ import h5py
 import numpy as np
 import pytest
 from integer_chains import chain, conv, dense, spikes
-from test_lava_run import CASES, cuba, delayed
+from integer_graphs import GRAPHS
+from test_lava_run import APART, CASES, cuba
 
-from snnc.network import Network
+from snnc.network import READ_OUT, Network
 from snnc.samples import Samples
 from snnc.simulator import reference, simulate
 from snnc.targets.lava import netx, run, session
@@ -26,23 +27,37 @@ def shared_worker(lava: Path) -> Iterator[Worker]:
         yield running
 
 
+def check(network: Network, data: Samples, theirs: session.Traces) -> None:
+    """Of every layer, sample, step and neuron."""
+    kinds = {p.name: ("u", "v") if p.neuron == READ_OUT else ("spikes", "u", "v") for p in network.layers}
+    assert set(theirs) == {(kind, name) for name, some in kinds.items() for kind in some}
+    specified = reference.trace(network, data.spikes)
+    ours = simulate(network, data, traces=list(theirs)).traces
+    for trace, values in theirs.items():
+        np.testing.assert_array_equal(values, specified[trace], err_msg=str(trace))
+        np.testing.assert_array_equal(values, ours[trace], err_msg=str(trace))
+        assert trace[0] != "v" or len(np.unique(values)) > 2, trace  # nothing would be proven by zeros
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_registers_equal_those_of_lava(case: str, shared_worker: Worker) -> None:
     """At every layer, sample, step and neuron. Spikes stay what they are without probes (test_lava_run)."""
     build, rate, steps, sparse = CASES[case]
     rng = np.random.default_rng(sum(case.encode()))
     network = build(rng)
-    # With delays every sample is a run of Lava of its own.
-    data = Samples(spikes(rng, 2 if build is delayed else 6, steps, network["in"].shape, rate))
+    data = Samples(spikes(rng, 2 if build in APART else 6, steps, network["in"].shape, rate))
     theirs = run(network, data, registers=True, sparse=sparse, lava=shared_worker)
-    names = [p.name for p in network.layers]
-    assert set(theirs) == {(kind, name) for name in names for kind in ("spikes", "u", "v")}
-    specified = reference.trace(network, data.spikes)
-    ours = simulate(network, data, traces=list(theirs)).traces
-    for trace, values in theirs.items():
-        np.testing.assert_array_equal(values, specified[trace], err_msg=str(trace))
-        np.testing.assert_array_equal(values, ours[trace], err_msg=str(trace))
-        assert len(np.unique(values)) > 1, trace  # nothing would be proven by zeros
+    check(network, data, theirs)
+
+
+@pytest.mark.parametrize("case", [*CASES, *GRAPHS])
+def test_registers_of_a_program_equal_those_of_lava(case: str, shared_worker: Worker) -> None:
+    """The same of exported programs, of all samples in one run, which gates keep apart."""
+    build, rate, steps = (CASES | GRAPHS)[case][:3]
+    rng = np.random.default_rng(sum(case.encode()))
+    network = build(rng)
+    data = Samples(spikes(rng, 3, steps, network.inputs[0].shape, rate))
+    check(network, data, run(network, data, registers=True, through="program", lava=shared_worker))
 
 
 def test_whole_data_sets_are_played_in_blocks(
