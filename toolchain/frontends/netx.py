@@ -312,7 +312,8 @@ class _Builder:
             delay = np.broadcast_to(delay[None, :], weight.shape)
         elif delay.shape != weight.shape:
             raise layer.error(f"has shape {delay.shape}, the weights {weight.shape}", "delay")
-        for steps in np.unique(delay):
+        # Of an absent synapse a delay means nothing. A layer without synapses is one projection all the same.
+        for steps in np.unique(delay[weight != 0]) if weight.any() else (0,):
             yield Linear(canonical(np.where(delay == steps, weight, 0).astype(np.int16))), int(steps)
 
     def _bias(self, layer: _Layer, shape: Shape) -> np.ndarray | None:
