@@ -38,5 +38,15 @@ def chain(shape: Shape, *layers: tuple[Linear | Conv2d, Mapping[str, object]]) -
     return Network(tuple(populations), tuple(projections), (populations[-1].name,), 1e-3, "test")
 
 
+def cuba(rng: np.random.Generator) -> Network:
+    """Currents that decay, and round towards zero on both sides of it."""
+    params = {"u_decay": 1024, "v_decay": 400}
+    return chain(
+        (60,),
+        (dense(rng.integers(-100, 110, (40, 60))), {**params, "threshold": 900}),
+        (dense(rng.integers(-100, 110, (10, 40))), {**params, "threshold": 500}),
+    )
+
+
 def spikes(rng: np.random.Generator, samples: int, steps: int, shape: Sequence[int], rate: float) -> np.ndarray:
     return (rng.random((samples, steps, *shape)) < rate).astype(np.uint8)

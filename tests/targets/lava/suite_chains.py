@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from integer_chains import chain, dense
+from integer_chains import chain, conv, cuba, dense, layer
 from suite_case import Rng, case, mixed
 
-from snnc.network import Network
+from snnc.network import Network, Projection
 
 TOP = (1 << 17) - 1  # the largest threshold
 
@@ -73,15 +73,7 @@ def no_memory(rng: Rng) -> Network:
     )
 
 
-@case("cuba", rate=0.15, steps=16, quick=True)
-def cuba(rng: Rng) -> Network:
-    """Currents that decay, and round towards zero on both sides of it."""
-    params = {"u_decay": 1024, "v_decay": 400}
-    return chain(
-        (30,),
-        (dense(rng.integers(-100, 110, (24, 30))), {**params, "threshold": 500}),
-        (dense(rng.integers(-100, 110, (10, 24))), {**params, "threshold": 400}),
-    )
+case("cuba", rate=0.1, steps=16, quick=True)(cuba)
 
 
 @case("cuba", rate=0.1, steps=16)
@@ -262,3 +254,31 @@ def silence_between(rng: Rng) -> tuple[Network, np.ndarray]:
     data = np.ones((4, 10, 20), np.uint8)
     data[1] = 0
     return network, data
+
+
+@case("sparse", "conv", "flatten", rate=0.6)
+def values_in(rng: Rng) -> Network:
+    """Neurons that the input feeds without synapses, as netx has them behind an image."""
+    made = chain(
+        (2, 5, 4),
+        (conv(rng.integers(-100, 128, (3, 2, 3, 2))), {"threshold": 100}),
+        (dense(rng.integers(-100, 128, (6, 27))), {"threshold": 90}),
+    )
+    values = layer("values", (2, 5, 4), threshold=1, v_decay=1000)
+    first, *others = made.projections
+    into = Projection("p0", "in", "values", (dense(np.eye(40)),))
+    return replace(
+        made,
+        populations=(made["in"], values, *made.layers),
+        projections=(into, replace(first, pre="values"), *others),
+    )
+
+
+@case("sparse", "cuba", rate=0.6)
+def values_in_line(rng: Rng) -> Network:
+    """The same behind 40 inputs in a row."""
+    return chain(
+        (40,),
+        (dense(np.eye(40)), {"threshold": 1, "u_decay": 2000}),
+        (dense(rng.integers(-100, 128, (10, 40))), {"threshold": 90}),
+    )
