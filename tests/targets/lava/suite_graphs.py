@@ -9,7 +9,7 @@ from integer_chains import conv, dense, layer
 from integer_graphs import graph
 from suite_case import Rng, case, mixed, ticket
 
-from snnc.network import Network
+from snnc.network import Network, Population, Projection
 
 CHAINS = "netx runs chains"
 BACK = "back to '.*'; in netx"
@@ -262,3 +262,41 @@ def feedback_at_once(rng: Rng) -> Network:
         ("a", "b", dense(mixed(rng, 10, 16))),
         ("b", "a", dense(mixed(rng, 16, 10))),
     )
+
+
+# What neither route holds.
+
+
+@case("delay", "short cut", net="netx runs chains", program="must wait for 64 steps", rate=0.3, steps=70)
+def waits_too_long(rng: Rng) -> Network:
+    """A delay that synapses would hold, but not with the steps that a short cut waits besides."""
+    return graph(
+        (8,),
+        [layer(name, (6,), threshold=90) for name in "abc"],
+        ("in", "a", dense(mixed(rng, 6, 8))),
+        ("a", "b", dense(mixed(rng, 6, 6))),
+        ("b", "c", dense(mixed(rng, 6, 6))),
+        ("in", "c", dense(mixed(rng, 6, 8)), 62),
+    )
+
+
+@case("dense", net="input population", program="input population")
+def two_inputs(rng: Rng) -> tuple[Network, np.ndarray]:
+    """Two populations that data would feed."""
+    made = graph((24,), (layer("a", (8,)),), ("in", "a", dense(mixed(rng, 8, 24))))
+    second = Projection("second", "in2", "a", (dense(mixed(rng, 8, 3)),))
+    both = (made["in"], Population("in2", (3,), "input"), made["a"])
+    return replace(made, populations=both, projections=(*made.projections, second)), np.ones((2, 8, 24), np.uint8)
+
+
+@case("bias", net="bias must lie", program="bias must lie")
+def bias_too_large(rng: Rng) -> Network:
+    """A bias that 13 bits do not hold."""
+    return graph((24,), (layer("a", (8,), bias=4096, threshold=9000),), ("in", "a", dense(mixed(rng, 8, 24))))
+
+
+@case("dense", net="threshold must lie", program="threshold must lie")
+def threshold_too_large(rng: Rng) -> Network:
+    """A threshold that 17 bits do not hold."""
+    thresholds = np.array([*[60] * 7, 1 << 17])
+    return graph((24,), (layer("a", (8,), threshold=thresholds),), ("in", "a", dense(mixed(rng, 8, 24))))

@@ -1,4 +1,4 @@
-"""Neurons beyond the plain one, values, read-outs, and what no route holds."""
+"""Neurons beyond the plain one, values and read-outs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from integer_graphs import graph
 from integer_networks import adaptive, read_out
 from suite_case import Rng, case, mixed
 
-from snnc.network import Network, Population, Projection, Semantics
+from snnc.network import Network, Population, Semantics
 from snnc.ops import Shape
 
 
@@ -293,27 +293,3 @@ def read_between(rng: Rng) -> Network:
 def read_at_once(rng: Rng) -> Network:
     """Nothing but a read-out."""
     return one_layer(read_out("out", (6,), u_decay=400, v_decay=90), rng=rng)
-
-
-# What neither holds.
-
-
-@case("dense", net="input population", program="input population")
-def two_inputs(rng: Rng) -> tuple[Network, np.ndarray]:
-    """Two populations that data would feed."""
-    made = one_layer(layer("a", (8,)), rng=rng)
-    second = Projection("second", "in2", "a", (dense(mixed(rng, 8, 3)),))
-    both = (*made.populations[:1], Population("in2", (3,), "input"), *made.populations[1:])
-    return replace(made, populations=both, projections=(*made.projections, second)), np.ones((2, 8, 24), np.uint8)
-
-
-@case("bias", net="bias must lie", program="bias")
-def bias_too_large(rng: Rng) -> Network:
-    """A bias that 13 bits do not hold."""
-    return one_layer(layer("a", (8,), bias=4096, threshold=9000), rng=rng)
-
-
-@case("dense", net="threshold must lie", program="threshold")
-def threshold_too_large(rng: Rng) -> Network:
-    """A threshold that 17 bits do not hold."""
-    return one_layer(layer("a", (8,), threshold=np.array([*[60] * 7, 1 << 17])), rng=rng)

@@ -250,9 +250,8 @@ def test_what_cannot_be_asked_for_is_said(name: str, words: str, simulation: dic
     assert not simulation[name]["found"].exists()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_all_that_netx_can_hold_runs_on_a_board(name: str) -> None:
+def test_all_that_netx_can_hold_runs_on_a_board() -> None:
     """No process of ours is needed for a chain of Lava's own neurons."""
-    case = get(name)
-    if "net" not in case.refused:
-        assert not any(n.needs for n in plan(case.network).neurons)
+    for case in map(get, NAMES):
+        if "net" not in case.refused:
+            assert not any(n.needs for n in plan(case.network).neurons), case.name
