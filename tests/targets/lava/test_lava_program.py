@@ -214,6 +214,45 @@ def test_a_failure_in_the_middle_leaves_what_was_there(
     assert files(tmp_path) == before
 
 
+HOSTILE = (
+    "a\nimport os #",
+    "b\rimport os",
+    '"""\nimport os\n"""',
+    "c\\",
+    "d\x00\u2028\udc80",
+    "{e}",
+    "' + 1 #",
+    "\n\n",
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_name_becomes_a_statement(name: str) -> None:
+    """Names come from files of strangers, and a program is run."""
+    plain = small()
+
+    def renamed(new: str) -> tuple[Network, str]:
+        network = Network(
+            tuple(replace(p, name=p.name + new) for p in plain.populations),
+            tuple(replace(p, name=p.name + new, pre=p.pre + new, post=p.post + new) for p in plain.projections),
+            tuple(output + new for output in plain.outputs),
+            plain.dt,
+            plain.name + new,
+        )
+        return network, program.write(program.plan(network))[0]
+
+    def shape(text: str) -> list[str]:
+        """The tree without its words."""
+        return [type(node).__name__ for node in ast.walk(ast.parse(text))]
+
+    network, text = renamed(name)
+    assert shape(text) == shape(renamed("")[1])
+    text.encode()
+    tree = ast.parse(text)
+    strings = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    assert {p.name for p in network.layers} <= set(strings)  # under which its spikes are found
+
+
 def test_names_become_names_in_python() -> None:
     given = ["conv1", "1", "fc.1", "fc_1", "class", "weights", "é", "", "Conv1", "fc 1"]
     expected = ["conv1", "n1", "fc_1", "fc_1_2", "class_2", "weights_2", "layer", "layer_2", "conv1_2", "fc_1_3"]
