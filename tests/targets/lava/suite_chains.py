@@ -202,6 +202,14 @@ def longest_delay(rng: Rng) -> Network:
     return replace(made, projections=(replace(first, delay=62), second))
 
 
+@case("delay", net="delay of 63 steps; netx cuts", rate=0.3, samples=2, steps=70)
+def longest_delay_of_all(rng: Rng) -> Network:
+    """63 steps, the most that six bits hold and one more than netx has."""
+    made = chain((8,), (dense(mixed(rng, 8, 8)), {"threshold": 60}), (dense(mixed(rng, 5, 8)), {"threshold": 60}))
+    first, second = made.projections
+    return replace(made, projections=(first, replace(second, delay=63)))
+
+
 @case("delay", "delays differ", net="two synapses join the same two neurons", steps=12)
 def delayed_twice(rng: Rng) -> Network:
     """Each pair of neurons is joined twice, now and three steps later."""
