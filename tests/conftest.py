@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import settings
 
 from snnc.targets.lava import environment
+from tests import lava_wheel
+from tests.benchmarks.environments import UnavailableError
 
 # Workers of one test run share the cores: each takes one thread, before torch counts them.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -42,8 +45,20 @@ def lava() -> Path:
     """The interpreter that has Lava; without one, fails where it is required and skips elsewhere."""
     python = environment.python()
     if python is None:
-        reason = f"needs Lava: {environment.CURE}"
-        if os.environ.get("CI") or os.environ.get("SNNC_REQUIRE_LAVA"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        _lack(f"needs Lava: {environment.CURE}")
     return python
+
+
+@pytest.fixture(scope="session")
+def intel() -> Path:
+    """Networks and golden vectors with which Intel tests netx; without them, as without Lava."""
+    try:
+        return lava_wheel.folder()
+    except UnavailableError as error:
+        _lack(f"needs the wheel of lava-dl: {error}")
+
+
+def _lack(reason: str) -> NoReturn:
+    if os.environ.get("CI") or os.environ.get("SNNC_REQUIRE_LAVA"):
+        pytest.fail(reason)
+    pytest.skip(reason)

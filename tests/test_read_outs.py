@@ -190,7 +190,7 @@ def test_differences_of_membranes_are_told_in_numbers() -> None:
     ours, theirs = np.zeros((1, 2, 3), np.int32), np.zeros((1, 2, 3), np.int64)
     theirs[0, 1, 2] = -70_000
     result = compare({"out": ours}, {"out": theirs})
-    assert str(result.first) == "layer 'out', neuron (2), sample 0, step 1: holds 0 here, holds -70,000 there"
+    assert str(result.first) == "layer 'out', neuron (2), sample 0, step 1: v is 0 here, -70,000 there"
 
 
 @pytest.mark.parametrize("kind", ["sum", "i", "li", "cuba_li"])

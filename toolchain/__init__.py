@@ -162,14 +162,15 @@ def estimate(image: Image, run: Run) -> Estimate:
     return energy.estimate(image, run)
 
 
-def verify(image: Image, data: Samples, *, on: str = "reference") -> Comparison:
+def verify(image: Image, data: Recording, *, on: str = "reference", registers: bool = False) -> Comparison:
     """Compare every spike of every layer with another executor: "reference" or "lava".
 
-    The result tells the number of spikes compared and the first difference, if any.
+    registers: compare u and v of every neuron, too.
+    The result tells the number of spikes compared and the first difference, if any, with both states around it.
     """
     from snnc import verification
 
-    return verification.verify(image, data, on=on)
+    return verification.verify(image, data, on=on, registers=registers)
 
 
 def data(

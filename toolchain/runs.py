@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import numpy as np
 
-from snnc import datasets, frontends, report
+from snnc import datasets, frontends, report, verification
 from snnc.compare import Comparison
 from snnc.datasets import Excerpt, Feed
 from snnc.errors import UsageError
@@ -21,10 +23,13 @@ from snnc.image import Image
 from snnc.network import Network
 from snnc.recordings import LARGE_BYTES, size_in_bytes, whole
 from snnc.report import NetworkActivity, Report
-from snnc.samples import Recording, Samples, accuracy, expect, load_inputs
+from snnc.samples import Recording, accuracy, expect, load_inputs
 from snnc.simulator import Run, simulate, trace_file, workload
 from snnc.simulator.traces import Trace
 from snnc.workflow import NO_DATA, write_report
+
+if TYPE_CHECKING:
+    from snnc.targets.lava.session import Through
 
 Progress = Callable[[int, int, str], None]
 
@@ -219,19 +224,75 @@ def simulate_network(
     return found
 
 
-def run_lava(image: Image, samples: Samples, progress: Progress | None = None) -> dict[str, Any]:
-    """Run an image in Lava; spikes of each layer and accuracy as plain data."""
-    from snnc.targets import lava
+def run_lava(
+    image: Image,
+    recording: Recording,
+    *,
+    through: Through | None = None,
+    registers: bool = False,
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Run an image in Lava; spikes of each layer and accuracy as plain data.
 
-    rasters = lava.run(image.network, samples, progress=progress and (lambda k, n: progress(k, n, "steps")))
-    (output,) = image.network.outputs
-    counts = rasters[output].sum(axis=1).reshape(len(samples), -1)
+    through: how it comes into Lava, see :func:`snnc.targets.lava.session.route`. out: file for the spikes of all layers
+    in every step, and with `registers` for u and v (:mod:`snnc.simulator.trace_file`).
+    """
+    from snnc.targets.lava import session
+
+    if registers and out is None:
+        raise UsageError(
+            "--registers says what to write down besides spikes, and not where to", fix="add --output FILE"
+        )
+    network = image.network
+    through = through or session.route(network, values=recording.kind != np.uint8)
+
+    def move(done: int, every: int) -> None:
+        if progress is not None:
+            progress(done, every, "steps")
+
+    spikes: Counter[str] = Counter()
+    counts: list[np.ndarray] = []
+    with nullcontext() if out is None else trace_file.create(out) as sink:
+        played = session.play(network, recording, through=through, registers=registers, progress=move)
+        for block, traces in played:
+            if sink is not None:
+                if block.start == 0:
+                    forms = {trace: (values.dtype, values.shape[2:]) for trace, values in traces.items()}
+                    sink.open(forms, len(recording), recording.steps)
+                for trace, values in traces.items():
+                    sink.write(trace, block, 0, values)
+            shown = {name: traces[verification.shown_by(network, name), name] for name in network.outputs}
+            summed = [values.sum(axis=1).reshape(len(values), -1) for values in shown.values()]
+            counts.append(np.concatenate(summed, axis=1))
+            spikes.update({name: int(values.sum()) for (kind, name), values in traces.items() if kind == "spikes"})
+    labels = recording.labels
     return {
-        "samples": len(samples),
-        "steps": samples.steps,
-        "spikes": {name: int(raster.sum()) for name, raster in rasters.items() if raster.dtype == bool},
-        "accuracy": None if samples.labels is None else accuracy(counts, samples.labels),
+        "through": through,
+        "samples": len(recording),
+        "steps": recording.steps,
+        "spikes": dict(spikes),
+        "accuracy": None if labels is None else accuracy(np.concatenate(counts), labels),
+        "file": None if out is None else str(out),
     }
+
+
+def verify_image(
+    image: Image,
+    recording: Recording,
+    *,
+    on: str,
+    through: Through | None = None,
+    registers: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Comparison, dict[str, Any]]:
+    """Compare an image with another executor (:func:`snnc.verification.verify`), and the outcome as plain data."""
+    if on == "lava" and through is None:
+        from snnc.targets.lava import session
+
+        through = session.route(image.network, values=recording.kind != np.uint8)
+    result = verification.verify(image, recording, on=on, through=through, registers=registers, progress=progress)
+    return result, verdict(result, on) | ({} if through is None else {"through": through})
 
 
 def verdict(result: Comparison, on: str) -> dict[str, Any]:
@@ -241,6 +302,7 @@ def verdict(result: Comparison, on: str) -> dict[str, Any]:
         "samples": result.samples,
         "steps": result.steps,
         "compared": result.compared,
+        "registers": result.registers,
         "spikes": sum(result.spikes.values()),
         "differing": sum(result.differing.values()),
         "layers": {name: {"spikes": n, "differing": result.differing[name]} for name, n in result.spikes.items()},

@@ -111,7 +111,7 @@ from pathlib import Path
 import numpy as np{scipy}
 from snnc_lava import compat
 
-compat.enable_processes()  # before anything of Lava is imported: lets it load on Python 3.11 to 3.13
+compat.enable()  # before anything of Lava is imported: lets it load on Python 3.11 to 3.13
 
 {imports}
 

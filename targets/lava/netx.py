@@ -1,8 +1,9 @@
 """Integer network -> the HDF5 file that lava-dl's netx loads (``.net``).
 
 A file holds groups ``layer/0 .. layer/n-1`` in the order of computation, each with its
-``type`` (input, flatten, dense, conv), ``shape`` (C order: channels, rows, columns),
-``weight``, ``bias`` and ``neuron``. It uses datasets only, no HDF5 attributes. Source:
+``type`` (input, flatten, dense, dense_rec, conv), ``shape`` (C order: channels, rows, columns),
+``weight``, ``bias`` and ``neuron``. An input with ``neuron`` is a layer of its own that values are fed into. A file
+uses datasets only, no HDF5 attributes. Source:
 lava-dl 0.6.0, ``lava/lib/dl/netx/hdf5.py``.
 
 Equal networks give equal bytes.
@@ -35,11 +36,11 @@ def export(network: Network, path: Path, steps: int) -> None:
     # Creation times and creation order would make equal networks differ.
     with atomic(path) as temporary, h5py.File(temporary, "w", track_order=False) as file:
         blocks = _Blocks(file)
-        blocks.new("input", frame(feed.shape))
+        entry = blocks.new("input", frame(feed.shape))
         for layer in layers:
             if layer.flatten:
                 blocks.new("flatten", (layer.op.weight.shape[1],))
-            _write(blocks, layer)
+            _neurons(entry if layer.direct else _synapses(blocks, layer), layer)
         _scalars(file.create_group("simulation"), Ts=1, tSample=steps)
 
 
@@ -62,7 +63,8 @@ class _Blocks:
         return group
 
 
-def _write(blocks: _Blocks, layer: Layer) -> None:
+def _synapses(blocks: _Blocks, layer: Layer) -> h5py.Group:
+    """The group of a layer, with all but its neurons."""
     op = layer.op
     if isinstance(op, Conv2d):
         group = blocks.new("conv", layer.shape)
@@ -77,14 +79,21 @@ def _write(blocks: _Blocks, layer: Layer) -> None:
             group[name] = np.array(pair)
     else:
         weight = op.weight.toarray()
-        group = blocks.new("dense", weight.shape[:1])
+        group = blocks.new("dense_rec" if layer.recurrent is not None else "dense", weight.shape[:1])
         _scalars(group, inFeatures=weight.shape[1], outFeatures=weight.shape[0])
     # netx stores pruned weights as zeros; compression gives their space back.
     group.create_dataset("weight", data=weight.astype(np.int16), compression="gzip", shuffle=True)
+    if layer.recurrent is not None:
+        loop = layer.recurrent.weight.toarray()
+        group.create_dataset("weight_rec", data=loop.astype(np.int16), compression="gzip", shuffle=True)
     if layer.delay is not None:
         group.create_dataset("delay", data=layer.delay, compression="gzip", shuffle=True)
     if layer.bias is not None:
         group["bias"] = _bias(op, layer.bias).astype(np.int32)
+    return group
+
+
+def _neurons(group: h5py.Group, layer: Layer) -> None:
     neuron = group.create_group("neuron")
     neuron.create_dataset("type", (1,), "S10", [b"CUBA"])
     _scalars(neuron, iDecay=layer.u_decay, vDecay=layer.v_decay, vThMant=layer.threshold, refDelay=1)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
-import sys
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,15 +13,13 @@ from snnc.image import Image, Mapping
 from snnc.network import Network, Population, Projection
 from snnc.ops import Conv2d, Linear, Op, Shape
 from snnc.target import Target
-from tests.benchmarks.environments import FOLDER, UnavailableError
+from tests import lava_wheel
 from tests.small_chips import few
 
 # Neurons of a core at most, as on Loihi. Its memory and axons are no limit here: the contest is about time.
 NEURONS_PER_CORE = 1024
 NO_LIMITS = dict.fromkeys(("in_axons", "out_axons", "synapse_bits", "neuron_groups"), 1 << 40)
 
-WHEEL, GOLDEN = "lava_dl-0.6.0-py3-none-any.whl", "tests/lava/lib/dl/netx/gts/pilotnet_lif"
-SHA256 = "bcb448f2bb85dc0da4b4dbbbae16543d2a978c1da7279acc522ad621fc68c437"
 PILOTNET_STEPS = 16
 
 
@@ -95,22 +89,7 @@ def pilotnet(folder: Path) -> Path:
 
 def pilotnet_lif() -> tuple[Network, np.ndarray]:
     """The network and its data, int32 (1, 16, *shape); UnavailableError without lava-dl's wheel."""
-    wheel = FOLDER / WHEEL
-    if not wheel.exists():
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--ignore-requires-python"]
-        done = subprocess.run(
-            [*command, "--disable-pip-version-check", "--dest", str(FOLDER), "lava-dl==0.6.0"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise UnavailableError(f"pip cannot get lava-dl: {(done.stderr.strip().splitlines() or ['no word'])[-1]}")
-    if hashlib.sha256(wheel.read_bytes()).hexdigest() != SHA256:
-        raise UnavailableError(f"{WHEEL} is not the file that is known")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(FOLDER / "lava-dl", [n for n in archive.namelist() if n.startswith(GOLDEN)])
-    source = FOLDER / "lava-dl" / GOLDEN
+    source = lava_wheel.folder() / "gts/pilotnet_lif"
     camera = np.load(source / "image.npy").T
     frames = np.broadcast_to(camera, (1, PILOTNET_STEPS, *camera.shape)).astype(np.int32)
     return snnc.load(source / "network.net"), frames

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,11 +176,43 @@ def test_a_dense_layer_without_neurons_integrates(path: Path) -> None:
     assert last.neuron == "cuba_li_fixed"
     assert {k: int(v[0]) for k, v in last.params.items()} == {"u_decay": 0, "v_decay": 4096, "bias": 0}
     # The same with a threshold that no membrane reaches; of another layer, one that a rule of the chip will name.
-    for k in (1, 4):
+    for k, threshold in ((1, 1 << 17), (4, 1 << 17), (4, (1 << 18) - 1)):
         layers = chain()
-        layers[k]["neuron"] = NEURON | {"vThMant": 1 << 17}
+        layers[k]["neuron"] = NEURON | {"vThMant": threshold}
         population = load(write(path, layers))[0].populations[-1 if k == 4 else 1]
         assert population.neuron == ("cuba_li_fixed" if k == 4 else "cuba_fixed")
+
+
+def pooled() -> list[Tree]:
+    """A pooling of SLAYER in front of the convolution."""
+    first, conv, *others = chain()
+    pool = {
+        "type": np.array([b"pool"]),
+        "shape": np.array([2, 3, 2]),
+        "weight": np.full((1, 1, 2, 3), 64),
+        "delay": np.zeros(2),
+        "neuron": NEURON,
+        "kernelSize": np.array([2, 3]),
+        "dilation": 1,
+        "stride": np.array([2, 3]),
+        "padding": np.array([0, 1]),
+    }
+    conv = conv | {"shape": np.array([3, 2, 1]), "padding": np.array([1, 0])}
+    flatten, recurrent, last = others
+    return [first, pool, conv, flatten, recurrent | {"weight": weight(7, 6)}, last]
+
+
+def test_a_pooling_is_a_convolution_of_each_channel(path: Path) -> None:
+    network, notes = load(write(path, pooled()))
+    assert notes == ["layer 1 pools, which netx cannot; it is a convolution of each channel"]
+    op = network.into("pool1")[0].op
+    assert isinstance(op, Conv2d)
+    assert (op.groups, op.stride, op.padding) == (2, (2, 3), (0, 1))
+    np.testing.assert_array_equal(op.weight, np.full((2, 1, 2, 3), 64))
+    layers = pooled()
+    layers[1]["weight"] = np.full((2, 1, 2, 3), 64)
+    with pytest.raises(InputError, match="one kernel for all channels"):
+        load(write(path, layers))
 
 
 def test_the_input_shape_may_be_given(path: Path) -> None:
@@ -218,7 +247,7 @@ def put(layer: int, field: str, value: Any) -> Callable[[list[Tree]], None]:
 
 REFUSED: list[tuple[Callable[[list[Tree]], None], str, str]] = [
     # Types that netx names but cannot run, or skips in silence.
-    (put(2, "type", np.array([b"pool"])), "layer 2", "layers of type 'pool' do not run in netx"),
+    (put(2, "type", np.array([b"concat"])), "layer 2", "layers of type 'concat' do not run in netx"),
     (put(2, "type", np.array([b"average"])), "layer 2", "layers of type 'average' do not run in netx"),
     (put(2, "type", np.array([b"convT"])), "layer 2", "layers of type 'convT' do not run in netx"),
     (
@@ -231,7 +260,7 @@ REFUSED: list[tuple[Callable[[list[Tree]], None], str, str]] = [
     (put(1, "neuron/type", "SDNN"), "layer 1 (conv), field 'neuron/type'", "neurons of type 'SDNN' are not read"),
     (put(1, "neuron/gradedSpike", True), "field 'neuron/gradedSpike'", "graded spikes do not run in netx"),
     (put(1, "neuron/vThMant", 40.5), "field 'neuron/vThMant'", "holds 40.5, which netx would cut to 40"),
-    (put(1, "neuron/vThMant", 1 << 18), "field 'neuron/vThMant'", "must lie within 0 and 131,072"),
+    (put(1, "neuron/vThMant", 1 << 18), "field 'neuron/vThMant'", "must lie within 0 and 262,143"),
     (put(1, "neuron/iDecay", -1), "field 'neuron/iDecay'", "must lie within 0 and 4,096"),
     (put(1, "neuron/iDecay", np.nan), "field 'neuron/iDecay'", "NaN"),
     (put(1, "neuron/iDecay", None), "field 'neuron/iDecay'", "is missing"),
@@ -245,6 +274,8 @@ REFUSED: list[tuple[Callable[[list[Tree]], None], str, str]] = [
     (put(1, "weight", weight(3, 3, 3, 2)), "layer 1", "3 channels"),
     (put(1, "weight", np.full((3, 2, 3, 2), 1 << 15)), "field 'weight'", "must lie within"),
     (put(1, "groups", 2), "field 'groups'", "2 groups do not divide 3"),
+    (put(1, "delay", np.array([0, 1, 0])), "layer 1 (conv), field 'delay'", "netx ignores delays of a convolution"),
+    (put(1, "type", np.array([b"pool"])), "layer 1", "a pool layer has no field"),
     (put(1, "stride", np.array([0, 1])), "field 'stride'", "must lie within 1"),
     (put(1, "stride", np.array([1, 1, 1])), "field 'stride'", "one or two integers"),
     (put(1, "stride", None), "field 'stride'", "is missing"),
@@ -282,6 +313,7 @@ def test_refused_with_layer_and_field(path: Path, change: Callable[[list[Tree]],
 @pytest.mark.parametrize(
     ("change", "says"),
     [
+        (put(1, "neuron/weight_exp", np.array([-2.0])), "exponent of the weights other than 0 is ignored"),
         (put(1, "neuron/refDelay", 2), "refractory delay other than 1 is ignored, as netx does"),
         (put(4, "delay", np.array([0, 90, 1, 2])), "reach 90 steps and are cut to 62, as netx does"),
         (put(4, "weight", np.full((4, 7), 300)), "netx clips or zeroes what is beyond"),
@@ -325,61 +357,11 @@ def test_the_network_of_another_project_equals_lava(shared: Path, lava: Path) ->
         assert 0.01 < raster.mean() < 0.99, name
 
 
-WHEEL = "lava_dl-0.6.0-py3-none-any.whl"
-SHA256 = "bcb448f2bb85dc0da4b4dbbbae16543d2a978c1da7279acc522ad621fc68c437"
-GOLDEN = "tests/lava/lib/dl/netx/gts"
-
-
-@pytest.fixture(scope="module")
-def intel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Networks and spikes that Intel tests netx with, from the wheel of lava-dl."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--ignore-requires-python"]
-    command += ["--disable-pip-version-check", "--dest", str(folder), "lava-dl==0.6.0"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = f"needs the wheel of lava-dl, and pip cannot get it: {done.stderr.strip()[-200:]}"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    assert hashlib.sha256((folder / WHEEL).read_bytes()).hexdigest() == SHA256
-    with zipfile.ZipFile(folder / WHEEL) as wheel:
-        folders = ("pilotnet_lif/", "pilotnet_sdnn/network.net", "ntidigits/")
-        wheel.extractall(folder, [n for n in wheel.namelist() if n.startswith(tuple(f"{GOLDEN}/{f}" for f in folders))])
-    return folder / GOLDEN
-
-
-# Layers of PilotNet whose spikes Intel recorded on its own, and steps of the recording.
-PILOTNET = ("input", "conv-0", "conv-1", "conv-2", "conv-3", "conv-4", "fc-0", "fc-1", "fc-2")
 STEPS = 16
 
 
-def test_pilotnet_spikes_as_intel_recorded_it(intel: Path) -> None:
-    """The LIF network of lava-dl's tutorial on steering angles: every spike of every layer, one camera image."""
-    folder = intel / "pilotnet_lif"
-    network, notes = load(folder / "network.net")
-    assert [note for note in notes if "netx clips" in note] == []
-    image = np.load(folder / "image.npy").T
-    data = Samples(np.broadcast_to(image, (1, STEPS, *image.shape)).copy())
-    names = [p.name for p in network.layers]
-    ours = engine(network, data, rasters=names).rasters
-    exact = reference.simulate(network, data.spikes)
-    seen = 0
-    for k, (name, recorded) in enumerate(zip(names, PILOTNET, strict=False)):
-        theirs = np.moveaxis(np.load(folder / f"{recorded}.npy"), -1, 0)  # time comes last, columns before rows
-        if theirs.ndim == 4:
-            theirs = theirs.transpose(0, 3, 2, 1)
-        # A process of Lava answers one step after the one before it.
-        steps = min(STEPS, len(theirs) - k)
-        assert steps >= 8
-        np.testing.assert_array_equal(ours[name][0, :steps], theirs[k : k + steps], err_msg=name)
-        np.testing.assert_array_equal(exact[name], ours[name])
-        seen += int(ours[name].sum())
-    assert seen > 10_000
-
-
 def test_pilotnet_by_the_command(intel: Path, tmp_path: Path) -> None:
-    folder = intel / "pilotnet_lif"
+    folder = intel / "gts/pilotnet_lif"
     image = np.load(folder / "image.npy").T
     np.save(tmp_path / "frames.npy", np.broadcast_to(image, (1, STEPS, *image.shape)).copy())
     command = [sys.executable, "-m", "snnc", "simulate", str(folder / "network.net"), "--json"]
@@ -402,5 +384,5 @@ def test_pilotnet_by_the_command(intel: Path, tmp_path: Path) -> None:
 )
 def test_what_cuba_neurons_do_not_do_is_refused_by_layer(intel: Path, file: str, where: str, says: str) -> None:
     with pytest.raises(InputError, match=says) as caught:
-        load(intel / file)
+        load(intel / "gts" / file)
     assert where in caught.value.where

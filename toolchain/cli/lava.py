@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from snnc.cli.options import ITS_OWN_DATA, OUT, ImageFile, Selection, console, spike_rows
+from snnc.cli.options import ITS_OWN_DATA, OUT, ROUTES, ImageFile, Selection, Through, console, spike_rows
 from snnc.errors import UsageError
 
 app = App(name="lava", help="Intel's Lava: set it up, write .net files, run images on it.")
@@ -67,15 +67,28 @@ def lava_export(
 
 
 @app.command(name="run")
-def lava_run(image: ImageFile, *, chosen: Selection = ITS_OWN_DATA) -> None:
+def lava_run(
+    image: ImageFile,
+    *,
+    through: Through = None,
+    registers: Annotated[bool, Parameter(help="Write u and v of every neuron in every step, too.")] = False,
+    output: Annotated[
+        Path | None,
+        Parameter(name=OUT, help="Where to write the spikes of all layers: an .npz, or an .h5 of any size."),
+    ] = None,
+    chosen: Selection = ITS_OWN_DATA,
+) -> None:
     """Run an image in Lava on this machine's CPU (fixed_pt), without comparing."""
     from snnc import runs
 
-    compiled, samples = chosen.load(image)
+    compiled, recording = chosen.open(image)
     with console.progress("lava") as move:
-        found = runs.run_lava(compiled, samples, move)
-    rows = [f"simulated by Lava on CPU: {found['samples']} samples x {found['steps']} steps of {samples.name}"]
+        found = runs.run_lava(compiled, recording, through=through, registers=registers, out=output, progress=move)
+    rows = [f"simulated by Lava on CPU: {found['samples']} samples x {found['steps']} steps of {recording.name}"]
     rows += spike_rows(found["spikes"])
     if found["accuracy"] is not None:
         rows.append(f"accuracy {found['accuracy']:.2%}")
+    rows.append(f"through {ROUTES[found['through']]}")
+    if output is not None:
+        rows.append(f"wrote {output}")
     console.result("\n".join(rows), found)

@@ -184,6 +184,15 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(",")))
 
 
+Through = Annotated[
+    Literal["net", "program"] | None,
+    Parameter(
+        help="How the image comes into Lava: by a .net file, or by a program of Lava processes, which holds more. "
+        "net where it can, if not given."
+    ),
+]
+ROUTES = {"net": "a .net file", "program": "a program of Lava processes"}
+
 AS_THE_FILE_SAYS = Source()
 AS_USUAL = Compiling()
 ITS_OWN_DATA = Selection()

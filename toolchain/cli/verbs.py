@@ -14,6 +14,7 @@ from snnc.cli.options import (
     DATA_SETS,
     ITS_OWN_DATA,
     OUT,
+    ROUTES,
     WHOLE,
     Approximate,
     Chip,
@@ -24,6 +25,7 @@ from snnc.cli.options import (
     Seed,
     Selection,
     Source,
+    Through,
     Timing,
     console,
     spike_rows,
@@ -265,23 +267,32 @@ def verify(
         Literal["reference", "lava"],
         Parameter(name="--on", help="reference: the slow specification; lava: Intel's Lava on the CPU (fixed_pt)."),
     ] = "reference",
+    through: Through = None,
+    registers: Annotated[bool, Parameter(help="Compare u and v of every neuron in every step, too.")] = False,
     chosen: Selection = ITS_OWN_DATA,
 ) -> None:
-    """Compare every spike of every layer with another executor of the same image."""
-    from snnc import runs, verification
+    """Compare every spike of every layer with another executor of the same image; explain the first that differs."""
+    from snnc import runs
 
-    compiled, samples = chosen.load(image)
+    compiled, recording = chosen.open(image)
     with console.progress(f"verify on {executor}") as move:
-        result = verification.verify(compiled, samples, on=executor, progress=move)
-    found = runs.verdict(result, executor)
+        result, found = runs.verify_image(
+            compiled, recording, on=executor, through=through, registers=registers, progress=move
+        )
     if result.first is not None:
+        seen = f"{found['differing']:,} of {result.compared:,} values in {result.samples:,} samples"
         raise VerificationError(
-            f"{found['differing']:,} of {result.compared:,} values differ from {executor}; the first: {result.first}",
-            where=str(image),
+            f"{seen} differ from {executor}; the first: {result.first}",
+            where=f"{image}\n{result.explanation or 'run again, with registers recorded, nothing differs'}",
             fix="this is a bug of snnc: please report it with the image and the data",
         )
     text = f"0 of {found['spikes']:,} spikes differ from {executor} ({result.samples} samples x {result.steps} steps)"
-    console.result("\n".join([text, *spike_rows(result.spikes)]), found)
+    rows = [text, *spike_rows(result.spikes)]
+    if registers:
+        rows.append(f"u and v are equal in all {result.registers:,} values, of every neuron in every step")
+    if "through" in found:
+        rows.append(f"simulated by Lava on CPU, through {ROUTES[found['through']]}")
+    console.result("\n".join(rows), found)
 
 
 @app.command

@@ -3,8 +3,9 @@
 A file is a chain of layers ``layer/0 .. layer/n-1``; what each holds, and what netx makes of it, is read
 from lava-dl 0.6.0, ``lava/lib/dl/netx/hdf5.py``. netx skips types that it does not know, truncates
 fractions and ignores fields; here such files are refused by layer and field, and what netx ignores
-is noted. The result is a network of ``cuba_fixed`` neurons, ready for a chip without quantisation; of a last layer
-that can never spike the membranes are read out.
+is noted. A `pool` of SLAYER, which netx does not run, is read as the convolution of each channel that it is. The
+result is a network of ``cuba_fixed`` neurons, ready for a chip without quantisation; of a last layer that can never
+spike the membranes are read out.
 
 An `input` layer with neurons is a population that values are fed into, one synapse of weight 1 each.
 """
@@ -34,14 +35,16 @@ from snnc.ops import Conv2d, Linear, Op, Pair, Shape, canonical
 DT = 1e-3
 # The widest delay of netx; it clamps longer ones.
 MAX_DELAY = 62
-# No v reaches it.
+# No v reaches it, nor what SLAYER writes for neurons that shall not spike.
 NEVER = 1 << 17
+SLAYER_NEVER = (1 << 18) - 1
 # A dense layer without neurons integrates: netx gives it these registers.
 INTEGRATES = {"iDecay": 0, "vDecay": 4096, "vThMant": NEVER}
 # Kinds that netx names and then raises NotImplementedError for, or computes with other neurons.
-UNSUPPORTED = ("pool", "convT", "unpool", "average", "concat", "dense_comp")
+UNSUPPORTED = ("convT", "unpool", "average", "concat", "dense_comp")
 
-_CONV = ("weight", "bias", "stride", "padding", "dilation", "groups")
+_POOL = ("weight", "delay", "stride", "padding", "dilation")
+_CONV = (*_POOL, "bias", "groups")
 _DENSE = ("weight", "bias", "delay")
 _FIELDS = {
     "input": ("weight", "bias"),
@@ -49,6 +52,7 @@ _FIELDS = {
     "dense": _DENSE,
     "dense_rec": (*_DENSE, "weight_rec"),
     "conv": _CONV,
+    "pool": _POOL,
 }
 # Written by SLAYER, read by nobody.
 _DECORATION = ("type", "shape", "neuron", "inFeatures", "outFeatures", "inChannels", "outChannels", "kernelSize")
@@ -151,8 +155,7 @@ def _layer(group: Any, index: int, where: str) -> _Layer:
     if kind not in _FIELDS:
         known = ", ".join(_FIELDS)
         if kind in UNSUPPORTED:
-            fix = "lower it to a grouped convolution" if kind == "pool" else f"use {known}"
-            raise InputError(f"layers of type '{kind}' do not run in netx", where=where, fix=fix)
+            raise InputError(f"layers of type '{kind}' do not run in netx", where=where, fix=f"use {known}")
         raise InputError(
             f"unknown layer type '{kind[:40]}', which netx skips in silence", where=where, fix=f"use {known}"
         )
@@ -179,7 +182,7 @@ class _Builder:
                 self._input(layer)
             elif layer.kind == "flatten":
                 self.flat = True
-            elif layer.kind == "conv":
+            elif layer.kind in ("conv", "pool"):
                 self._conv(layer)
             else:
                 self._dense(layer)
@@ -224,14 +227,22 @@ class _Builder:
             weight = weight[..., 0]
         if weight.ndim != 4:
             raise layer.error(f"must have 4 axes, got shape {weight.shape}", "weight")
-        groups = layer.integer("groups", 1, 1 << 20)
+        before = self.populations[-1].shape
+        if layer.kind == "pool":
+            if weight.shape[:2] != (1, 1):
+                raise layer.error(f"must be one kernel for all channels, got shape {weight.shape}", "weight")
+            self.notes.tell(f"layer {layer.index} pools, which netx cannot; it is a convolution of each channel")
+            weight, groups = np.repeat(weight, before[0], axis=0), before[0]
+        else:
+            groups = layer.integer("groups", 1, 1 << 20)
         if len(weight) % groups:
             raise layer.error(f"{groups} groups do not divide {len(weight)} output channels", "groups")
         stride, padding, dilation = layer.pair("stride", 1), layer.pair("padding", 0), layer.pair("dilation", 1)
         op = Conv2d(weight.astype(np.int16), None, stride, padding, dilation, groups)
-        before = self.populations[-1].shape
         if self.flat:
             raise layer.error("a convolution cannot follow a flatten")
+        if "delay" in layer.fields and layer.integers("delay", 0, 1 << 20).any():
+            raise layer.error("netx ignores delays of a convolution", "delay", fix="train it without delays")
         try:
             shape = op.output_shape(before)
         except InputError as error:
@@ -333,8 +344,8 @@ class _Builder:
         neuron = layer.fields.get("neuron")
         values: dict[str, np.ndarray] = {}
         if neuron is None:
-            if layer.kind == "conv":
-                raise layer.error("the field 'neuron' of this conv layer is missing", "neuron")
+            if layer.kind in ("conv", "pool"):
+                raise layer.error(f"the field 'neuron' of this {layer.kind} layer is missing", "neuron")
             values = {name: np.array(value) for name, value in INTEGRATES.items()}
             self.notes.tell(
                 f"layer {layer.index} has no neurons: as netx does, it sums up what arrives and never spikes"
@@ -345,7 +356,7 @@ class _Builder:
             self._check_neuron(layer, neuron)
             values["iDecay"] = layer.integers("neuron/iDecay", 0, 4096)
             values["vDecay"] = layer.integers("neuron/vDecay", 0, 4096)
-            values["vThMant"] = layer.integers("neuron/vThMant", 0, NEVER)
+            values["vThMant"] = np.minimum(layer.integers("neuron/vThMant", 0, SLAYER_NEVER), NEVER)
         registers = {}
         for name, register in (("iDecay", "u_decay"), ("vDecay", "v_decay"), ("vThMant", "threshold")):
             value = values[name]
@@ -371,6 +382,14 @@ class _Builder:
         graded = neuron.get("gradedSpike")
         if isinstance(graded, np.ndarray) and np.any(graded):
             raise layer.error("graded spikes do not run in netx", "neuron/gradedSpike", fix="train with binary spikes")
+        exponent = neuron.get("weight_exp")
+        if isinstance(exponent, np.ndarray) and np.any(exponent != 0):
+            self.notes.assume(
+                "an exponent of the weights other than 0 is ignored, as netx does",
+                layer.where,
+                fix="train without a normalisation that scales the weights",
+                kind="warning",
+            )
         delay = neuron.get("refDelay")
         if isinstance(delay, np.ndarray) and np.any(delay != 1):
             self.notes.assume(

@@ -1,7 +1,8 @@
 """Lets lava-nc 0.10 and lava-dl 0.6 load on Python 3.11 to 3.13, without torch and without editing them.
 
-Both were last released for Python 3.10. :func:`enable` goes before the first ``import lava.*``.
-The processes that Lava forks inherit what is done here.
+Both were last released for Python 3.10, where :func:`enable` does nothing. It goes before the first ``import lava.*``,
+:func:`enable_netx` before that of ``lava.lib.dl.netx``. Both may be called again. The processes that Lava forks inherit
+what is done here.
 """
 
 from __future__ import annotations
@@ -14,13 +15,7 @@ from pathlib import Path
 
 
 def enable() -> None:
-    """Make ``lava.lib.dl.netx.hdf5`` importable. ImportError where Lava is not installed or not complete."""
-    enable_processes()
-    _stub_slayer()
-
-
-def enable_processes() -> None:
-    """Make ``lava.proc`` importable; a second call does nothing. ImportError where Lava is not installed.
+    """Make ``lava.*`` importable. ImportError where Lava is not installed.
 
     Repairs ``lava.magma.compiler.var_model``: its dataclass ByteEncoder is the default value of eight fields. Python
     3.11 refuses defaults that cannot be hashed, so the module is loaded from a copy of its text in which it can be.
@@ -31,6 +26,8 @@ def enable_processes() -> None:
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
         raise ImportError("lava-nc is not installed")
+    if sys.version_info < (3, 11):  # noqa: UP036, an installation of the user's may have it
+        return
     text = Path(spec.origin).read_text(encoding="utf-8")
     text = text.replace("@dataclass\nclass ByteEncoder:", "@dataclass(unsafe_hash=True)\nclass ByteEncoder:")
     module = importlib.util.module_from_spec(spec)
@@ -39,12 +36,17 @@ def enable_processes() -> None:
     importlib.import_module("lava.magma.compiler").var_model = module  # type: ignore[attr-defined]
 
 
-def _stub_slayer() -> None:
-    """Stand in for the two torch modules that netx imports and, for LIF networks, never calls.
+def enable_netx() -> None:
+    """Make ``lava.lib.dl.netx.hdf5`` importable; ImportError where lava-dl is not installed.
+
+    Stands in for the two torch modules that netx imports and, for LIF networks, never calls. Where they are, an
+    installation with torch, they are left out all the same: they take seconds. Whoever has imported them keeps them.
 
     Each stand-in carries the path of the real file: Lava runs every ``.py`` in the folder of every
     module that it finds in a package, so the folder must be Lava's own.
     """
+    if "lava.lib.dl.slayer" in sys.modules:
+        return
     spec = importlib.util.find_spec("lava.lib.dl")
     folders = (spec.submodule_search_locations if spec else None) or []
     root = next((Path(folder) for folder in folders if (Path(folder) / "netx").is_dir()), None)

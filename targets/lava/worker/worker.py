@@ -1,34 +1,41 @@
-"""Runs netx files in Lava's bit-accurate CPU simulation, for a parent that speaks JSON lines.
+"""Runs networks in Lava's bit-accurate CPU simulation, for a parent that speaks JSON lines.
 
 Run by the interpreter of Lava's own environment as a plain script; it knows nothing of snnc.
 
-A request is one line on standard input::
+A request is one line on standard input; there may be several, one after the other::
 
-    {"net": "a.net", "spikes": "in.npy", "steps": T, "sparse": false, "membranes": false, "folder": "out"}
+    {"net": "a.net", "sparse": false, "spikes": "in.npy", "steps": T, "message_bits": 0, "folder": "out",
+     "record": {"spikes": [1, 2], "u": [], "v": [2]}}
 
-``spikes`` holds zeros and ones, (samples * T, *shape), C order. The samples run back to back in
-one Lava run, with all state reset between them. The spikes of block k (1, 2, ...) are written to
-``folder/k.npy``, bool (samples * T, *shape), C order. Lava shows block k k steps late; that
-shift is taken out here. With "membranes" the file of the last block holds its v instead, int32,
-for which Lava stops after every step. Answers, one line each on standard output::
+or, of an exported program, ``"program": "folder"`` instead of "net" and "sparse". ``spikes`` holds integers,
+(samples * T, *shape), C order; message_bits is 0 where they are zeros and ones. The samples run back to back in one
+Lava run, with all state reset between them. "record" names populations by their places in the network, from 1 on, of
+which spikes or registers are wanted. They are written to ``folder/k.npy``, bool, ``k.u.npy`` and ``k.v.npy``, int32,
+all (samples * T, *shape), C order. A population that lies k steps behind the input shows what belongs to a step k steps
+late; that shift is taken out here.
+Answers, one line each on standard output::
 
     {"done": steps, "of": steps}                    now and then
-    {"layers": n, "seconds": s}                     at the end of a run
-    {"error": "one line", "traceback": "..."}       instead of it
+    {"names": [...], "seconds": s}                  at the end of a run: the populations
+    {"error": "one line", "traceback": "..."}       instead of it, and the worker ends
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import compat  # type: ignore[import-not-found]
 import numpy as np
+
+if TYPE_CHECKING:
+    from blocks import Net  # type: ignore[import-not-found]
 
 PROGRESS_SECONDS = 0.5
 
@@ -50,61 +57,109 @@ def main() -> None:
 def run(request: dict[str, Any], answers: TextIO) -> None:
     """Carry out one request (see the module) and report on `answers`."""
     # Lava can be imported only after compat.enable().
-    from lava.lib.dl.netx import hdf5
+    from blocks import feed
     from lava.magma.core.run_conditions import RunSteps
-    from lava.magma.core.run_configs import Loihi2SimCfg
-    from taps import Player, Recorder  # type: ignore[import-not-found]
+    from probes import Probing, probe  # type: ignore[import-not-found]
+    from taps import Player, PyPlayer, PyRecorder, Recorder  # type: ignore[import-not-found]
 
     start = time.monotonic()
-    folder = Path(request["folder"])
-    # Offset 1 resets block k in the step in which the first input of a sample reaches it.
-    network = hdf5.Network(
-        net_config=request["net"],
-        reset_interval=request["steps"],
-        reset_offset=1,
-        sparse_fc_layer=request["sparse"],
-    )
-    shape = tuple(int(n) for n in network.inp.shape)
     rows = len(np.load(request["spikes"], mmap_mode="r"))
-    player = Player(shape=shape, path=request["spikes"])
-    player.s_out.connect(network.inp)
-    for k, layer in enumerate(network.layers, start=1):
-        # An out port may feed several ports, so the recorder sits beside the next layer.
-        shape = tuple(int(n) for n in layer.out.shape)
-        path = folder / f"{k}.npy"
-        np.lib.format.open_memmap(path, "w+", np.bool_, (rows, *shape[::-1])).flush()
-        layer.out.connect(Recorder(shape=shape, path=str(path), first=k).a_in)
+    net = _program(request, rows) if "program" in request else _netx(request)
+    player = Player(shape=net.shape, path=request["spikes"])
+    feed(player.s_out, net)
+    models = {player: PyPlayer}
+    probed = []
+    for k, block in enumerate(net.blocks, start=1):
+        shape = tuple(int(n) for n in block.out.shape)
+        files = {
+            kind: _room(Path(request["folder"], f"{k}{ending}"), (rows, *shape[::-1]), dtype)
+            for kind, ending, dtype in (
+                ("spikes", ".npy", np.bool_),
+                ("u", ".u.npy", np.int32),
+                ("v", ".v.npy", np.int32),
+            )
+            if k in request["record"].get(kind, ())
+        }
+        if path := files.pop("spikes", None):
+            # An out port may feed several ports, so the recorder sits beside the next layer.
+            recorder = Recorder(shape=shape, path=path, first=block.late)
+            block.out.connect(recorder.a_in)
+            models[recorder] = PyRecorder
+        if files:
+            probe(block.neurons, files=files, first=block.late)
+            probed.append(block.neurons)
 
-    config = Loihi2SimCfg(select_tag="fixed_pt")  # without the tag Lava takes floating point models
-    total = rows + len(network.layers)
+    config = Probing(probed, models)
+    total = rows + max(block.late for block in net.blocks)
     done, chunk = 0, 1
-    membranes = []
     while done < total:
         chunk = min(chunk, total - done)
         begin = time.monotonic()
         try:
-            network.run(condition=RunSteps(num_steps=chunk), run_cfg=config)
+            player.run(condition=RunSteps(num_steps=chunk), run_cfg=config)
         except RuntimeError as error:
-            raise _cause(network, error) from error
+            raise _cause(player, error) from error
         done += chunk
-        if request.get("membranes"):
-            membranes.append(network.layers[-1].neuron.v.get().T.astype(np.int32))
         _say(answers, done=done, of=total)
         # The first chunk includes the start of all processes, so it says nothing about speed.
         pace = (time.monotonic() - begin) / chunk
         chunk = 10 if chunk == 1 else max(1, int(PROGRESS_SECONDS / pace))
-        if request.get("membranes"):
-            chunk = 1
-    network.stop()
-    if membranes:
-        last = len(network.layers)
-        np.save(folder / f"{last}.npy", np.stack(membranes[last:]))
-    _say(answers, layers=len(network.layers), seconds=time.monotonic() - start)
+    player.stop()
+    _say(answers, names=[block.name for block in net.blocks], seconds=time.monotonic() - start)
 
 
-def _cause(network: Any, error: RuntimeError) -> Exception:
+def _netx(request: dict[str, Any]) -> Net:
+    """The network of a ``.net``. netx keeps no names of layers; their numbers stand for them."""
+    compat.enable_netx()
+    from blocks import Block, Net
+    from lava.lib.dl.netx import hdf5
+
+    # An input with neurons has no synapses: it answers in the step of the input.
+    first = 0 if _neurons_of_input(request["net"]) else 1
+    # The offset resets each block in the step in which the first input of a sample reaches it.
+    network = hdf5.Network(
+        net_config=request["net"],
+        reset_interval=request["steps"],
+        reset_offset=first,
+        sparse_fc_layer=request["sparse"],
+    )
+    # Nothing inside leads from the port of such an input to its neurons.
+    entry = network.inp if first else network.in_layer.neuron.a_in
+    blocks = [Block(str(k), layer.neuron, layer.out, first + k) for k, layer in enumerate(network.layers)]
+    return Net([entry], tuple(int(n) for n in entry.shape), blocks)
+
+
+def _neurons_of_input(path: str) -> bool:
+    """Whether the first layer of a ``.net`` is an input with neurons."""
+    import h5py
+
+    with h5py.File(path) as file:
+        first = file["layer/0"]
+        return first["type"][()].ravel()[0] == b"input" and "neuron" in first
+
+
+def _program(request: dict[str, Any], rows: int) -> Net:
+    """The network that an exported program builds, with the runtime that lies beside it."""
+    folder = request["program"]
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("program", "snnc_lava")]:
+        del sys.modules[name]  # of another program
+    sys.path.insert(0, folder)
+    try:
+        build = importlib.import_module("program").build
+        return build(request["steps"], rows // request["steps"], request["message_bits"])
+    finally:
+        sys.path.remove(folder)
+
+
+def _room(path: Path, shape: tuple[int, ...], dtype: type) -> str:
+    """A new file for an array, which several processes can map."""
+    np.lib.format.open_memmap(path, "w+", dtype, shape).flush()
+    return str(path)
+
+
+def _cause(process: Any, error: RuntimeError) -> Exception:
     """What went wrong in a process of Lava: Lava itself only counts such errors."""
-    actors = network.runtime._messaging_infrastructure.actors
+    actors = process.runtime._messaging_infrastructure.actors
     traces = [actor.exception[1] for actor in actors if actor.exception]
     for trace in traces:
         print(trace, file=sys.stderr)

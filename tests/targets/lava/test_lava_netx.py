@@ -15,10 +15,10 @@ from integer_chains import LIF, chain, conv, dense, layer
 
 import snnc
 from snnc.errors import InputError, UsageError
-from snnc.network import Network, Population, Projection
+from snnc.network import Network, Population, Projection, Semantics, identical
 from snnc.targets.lava import export
 from snnc.targets.lava.chain import chain as checked
-from snnc.targets.lava.session import WORKER
+from snnc.targets.lava.dialogue import WORKER
 
 
 def random(*shape: int) -> np.ndarray:
@@ -30,6 +30,20 @@ KERNEL = random(3, 2, 3, 3)
 
 def mlp(weight: np.ndarray | None = None, **params: object) -> Network:
     return chain((6,), (dense(random(4, 6) if weight is None else weight), params), (dense(random(3, 4)), {}))
+
+
+def looped(weight: np.ndarray | None = None, loop: np.ndarray | None = None, **params: object) -> Network:
+    """A layer of four that feeds back to itself, and one behind it."""
+    made = mlp(weight, **params)
+    back = Projection("loop", "l1", "l1", (dense(random(4, 4) if loop is None else loop),))
+    return replace(made, projections=(*made.projections, back))
+
+
+def with_neurons(kind: str, **params: object) -> Network:
+    """A chain whose first layer is of another model, or has more parameters."""
+    made = mlp()
+    first = layer("l1", (4,), **params)
+    return replace(made, populations=(made["in"], replace(first, neuron=kind), made["l2"]))
 
 
 def convolutional(kernel: np.ndarray = KERNEL, **params: object) -> Network:
@@ -52,6 +66,47 @@ def test_layout_of_a_chain(tmp_path: Path) -> None:
         neuron = layers["1/neuron"]
         assert (neuron["iDecay"][()], neuron["vDecay"][()], neuron["vThMant"][()]) == (4096, 128, 77)
         assert file["simulation/tSample"][()] == 16
+
+
+@pytest.mark.parametrize(
+    ("shape", "weight", "bias", "direct"),
+    [
+        ((6,), np.eye(6), 0, True),
+        ((2, 3, 1), np.eye(6), 0, True),
+        ((6,), np.eye(6), 1, False),
+        ((6,), np.eye(6) * 2, 0, False),
+        ((6,), np.eye(6)[::-1], 0, False),
+        ((6,), np.eye(5, 6), 0, False),
+        ((6,), np.eye(6) * [1, 1, 1, 1, 1, 0], 0, False),
+    ],
+)
+def test_neurons_that_values_are_fed_into_are_those_of_the_input(
+    shape: tuple[int, ...], weight: np.ndarray, bias: int, direct: bool, tmp_path: Path
+) -> None:
+    """netx has no synapses there: of an image they would be a matrix of all its pixels."""
+    after = shape if len(weight) == 6 else (5,)
+    network = Network(
+        (Population("in", shape, "input"), layer("l1", after, bias=bias), layer("l2", (3,))),
+        (
+            Projection("p1", "in", "l1", (dense(weight),)),
+            Projection("p2", "l1", "l2", (dense(random(3, len(weight))),)),
+        ),
+        ("l2",),
+        1e-3,
+    )
+    export(network, tmp_path / "a.net", 8)
+    with h5py.File(tmp_path / "a.net") as file:
+        kinds = [group["type"][0].decode() for group in file["layer"].values()]
+        assert ("neuron" in file["layer/0"]) == direct
+        assert "weight" not in file["layer/0"]
+    flatten = ["flatten"] * (direct and len(shape) == 3)
+    assert kinds == ["input", *([] if direct else ["dense"]), *flatten, "dense"]
+    back = snnc.load(tmp_path / "a.net")
+    for a, b in zip(network.projections, back.projections, strict=True):
+        assert np.array_equal(a.op.weight.toarray(), b.op.weight.toarray())
+    for a, b in zip(network.populations, back.populations, strict=True):
+        assert a.shape == b.shape
+        assert identical(dict(a.params), b.params)
 
 
 def test_a_bias_per_neuron_lies_by_column_row_channel(tmp_path: Path) -> None:
@@ -83,6 +138,19 @@ def test_delays_come_back_as_they_were(tmp_path: Path) -> None:
     back = snnc.load(tmp_path / "a.net")
     assert [(p.delay, p.op.weight.toarray().tolist()) for p in back.projections] == [
         (p.delay, p.op.weight.toarray().tolist()) for p in network.projections
+    ]
+
+
+def test_a_recurrent_layer_comes_back_as_it_was(tmp_path: Path) -> None:
+    network = looped()
+    export(network, tmp_path / "a.net", 8)
+    with h5py.File(tmp_path / "a.net") as file:
+        assert [file[f"layer/{k}/type"][0] for k in range(3)] == [b"input", b"dense_rec", b"dense"]
+        assert np.array_equal(file["layer/1/weight_rec"], random(4, 4))
+    back = snnc.load(tmp_path / "a.net")
+    assert sorted((back.rank[p.pre], back.rank[p.post], p.op.weight.toarray().tolist()) for p in back.projections) == [
+        (network.rank[p.pre], network.rank[p.post], p.op.weight.toarray().tolist())
+        for p in sorted(network.projections, key=lambda p: (network.rank[p.pre], network.rank[p.post]))
     ]
 
 
@@ -157,10 +225,63 @@ REFUSED: dict[str, tuple[Network, str, str]] = {
         "layer 'l2'",
         "chains",
     ),
-    "recurrent": (
-        replace(mlp(), projections=(*mlp().projections, Projection("loop", "l2", "l2", (dense(random(3, 3)),)))),
-        "projection 'loop'",
-        "recurrent",
+    "feedback": (
+        replace(mlp(), projections=(*mlp().projections, Projection("back", "l2", "l1", (dense(random(4, 3)),)))),
+        "projection 'back'",
+        "back to 'l1'; in netx a layer feeds back to itself alone",
+    ),
+    "loop-of-conv": (
+        replace(
+            convolutional(),
+            projections=(*convolutional().projections, Projection("loop", "l1", "l1", (conv(random(3, 3, 1, 1)),))),
+        ),
+        "layer 'l1'",
+        "in netx dense layers do",
+    ),
+    "loop-behind-conv": (
+        replace(
+            convolutional(),
+            projections=(*convolutional().projections, Projection("loop", "l1", "l1", (dense(random(36, 36)),))),
+        ),
+        "layer 'l1'",
+        "in netx dense layers do",
+    ),
+    "loop-delayed": (
+        replace(looped(), projections=(*looped().projections[:2], replace(looped().projections[2], delay=1))),
+        "layer 'l1'",
+        "feeds back to itself and has delays",
+    ),
+    "loop-delay-in-front": (
+        replace(looped(), projections=(replace(looped().projections[0], delay=1), *looped().projections[1:])),
+        "layer 'l1'",
+        "feeds back to itself and has delays",
+    ),
+    "loop-weight-odd": (looped(loop=np.full((4, 4), 129)), "layer 'l1'", "spans -95 .. 129 and holds the odd"),
+    "loop-weight-high": (looped(loop=np.full((4, 4), 256)), "layer 'l1'", "weight spans .* 256"),
+    "loop-weight-minus-128": (looped(loop=np.tile([0, -128], (4, 2))), "layer 'l1'", "-128 is a power of two"),
+    "loop-weight-zero": (looped(np.zeros((4, 6)), np.zeros((4, 4))), "layer 'l1'", "weight is zero everywhere"),
+    "adaptive": (with_neurons("alif_fixed", w_decay=100, w_jump=9), "layer 'l1'", "its neurons adapt"),
+    "graded": (with_neurons("graded_fixed"), "layer 'l1'", "its spikes carry values"),
+    "refractory": (with_neurons("cuba_fixed", refractory=2), "layer 'l1'", "its neurons rest after a spike"),
+    "subtract": (
+        replace(
+            mlp(),
+            populations=(
+                mlp()["in"],
+                replace(mlp()["l1"], semantics=Semantics(reset="subtract")),
+                mlp()["l2"],
+            ),
+        ),
+        "layer 'l1'",
+        "subtracts the threshold",
+    ),
+    "late": (
+        replace(
+            mlp(),
+            populations=(mlp()["in"], replace(mlp()["l1"], semantics=Semantics(output="next")), mlp()["l2"]),
+        ),
+        "projection 'p2'",
+        "spikes leave 'l1' a step late",
     ),
     "delay-long": (
         replace(mlp(), projections=(replace(mlp().projections[0], delay=63), mlp().projections[1])),
@@ -201,12 +322,22 @@ REFUSED: dict[str, tuple[Network, str, str]] = {
 }
 
 
+HELD_BY_A_PROGRAM = {
+    *("weight-zero", "weight-minus-64", "weight-minus-1", "threshold-varies", "u-decay-varies", "v-decay-varies"),
+    *("conv-after-dense", "skip", "fork", "delay-long", "delay-conv", "delay-twice"),
+    *("loop-of-conv", "loop-behind-conv", "loop-delayed", "loop-delay-in-front"),
+    *("loop-weight-minus-128", "loop-weight-zero", "adaptive", "graded", "refractory", "subtract"),
+}
+"""What the refusal of these says to be exported as a program."""
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_lava_would_compute_wrongly_is_refused(case: str, tmp_path: Path) -> None:
     network, where, words = REFUSED[case]
     with pytest.raises(InputError, match=words) as caught:
         export(network, tmp_path / "a.net", 8)
     assert caught.value.where == where
+    assert ("snnc lava export --program DIR" in caught.value.fix) == (case in HELD_BY_A_PROGRAM)
     assert not list(tmp_path.iterdir())
 
 
@@ -231,46 +362,52 @@ def test_the_ends_of_the_ranges_are_allowed(params: dict[str, Any]) -> None:
     }
 
 
-# What Lava multiplies with in the end: netx's choice of bits and exponent, then what the dense
-# process does in its first step.
+# What Lava multiplies with in the end: netx's choice of bits and exponent for the matrices of a layer side by side,
+# then what each dense process does in its first step.
 EFFECTIVE = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import compat
 compat.enable()
+compat.enable_netx()
 import numpy as np
 from lava.lib.dl.netx.utils import optimize_weight_bits
 from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
 result = []
-for weight in np.load(sys.argv[2]):
-    scaled, bits, exponent, _ = optimize_weight_bits(weight.astype(int))
-    mode = determine_sign_mode(scaled)
-    held = truncate_weights(clip_weights(scaled, mode, num_bits=8), mode, bits)
-    result.append(held * 2.0**exponent)
+for layer in np.load(sys.argv[2]):
+    scaled, bits, exponent, _ = optimize_weight_bits(np.hstack(layer).astype(int))
+    held = []
+    for part in np.hsplit(scaled, len(layer)):
+        mode = determine_sign_mode(part)
+        held.append(truncate_weights(clip_weights(part, mode, num_bits=8), mode, bits) * 2.0**exponent)
+    result.append(held)
 np.save(sys.argv[3], result)
 """
 
 
-def test_no_weight_that_passes_is_changed_by_netx(lava: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("parts", [1, 2], ids=["dense", "dense_rec"])
+def test_no_weight_that_passes_is_changed_by_netx(parts: int, lava: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     count = 4000
-    reach = 1 << rng.integers(1, 10, count)  # one-signed, mixed, small, large
-    low = -rng.integers(0, reach) * rng.integers(0, 2, count)
-    high = low + rng.integers(1, reach)
-    matrices = rng.integers(low[:, None, None], high[:, None, None], (count, 3, 4))
+    reach = 1 << rng.integers(1, 10, (count, 1))  # one-signed, mixed, small, large
+    low = -rng.integers(0, reach, (count, parts)) * rng.integers(0, 2, (count, parts))
+    high = low + rng.integers(1, reach, (count, parts))
+    matrices = rng.integers(low[..., None, None], high[..., None, None], (count, parts, 4, 4))
     matrices *= rng.random(matrices.shape) < 0.7
-    matrices <<= rng.integers(0, 4, count)[:, None, None]
-    matrices = matrices[np.abs(matrices).max(axis=(1, 2)) > 0].astype(np.int16)
+    matrices <<= rng.integers(0, 4, (count, 1))[..., None, None]
+    matrices = matrices[np.abs(matrices).max(axis=(1, 2, 3)) > 0].astype(np.int16)
     np.save(tmp_path / "in.npy", matrices)
     command = [str(lava), "-Es", "-c", EFFECTIVE, str(WORKER.parent), str(tmp_path / "in.npy"), str(tmp_path / "o.npy")]
     subprocess.run(command, check=True, capture_output=True)
     effective = np.load(tmp_path / "o.npy")
-    exact = (effective == matrices).all(axis=(1, 2))
+    exact = (effective == matrices).all(axis=(1, 2, 3))
 
     verdict = {"passed": 0, "power of two": 0, "must be even": 0, "spans": 0}
     for matrix, equal in zip(matrices, exact, strict=True):
+        network = chain((4,), (dense(matrix[0]), LIF))
+        loops = (Projection("loop", "l1", "l1", (dense(matrix[1]),)),) if parts == 2 else ()
         try:
-            checked(chain((4,), (dense(matrix), LIF)))
+            checked(replace(network, projections=(*network.projections, *loops)))
         except InputError as error:
             reason = next(words for words in verdict if words in error.message)
             # Odd weights beyond seven bits are the one refusal for the chip's sake alone.
