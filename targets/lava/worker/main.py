@@ -26,6 +26,10 @@ from snnc_lava.taps import Player, Recorder
 Build = Callable[..., Net]
 
 
+class Failed(Exception):
+    """A process of Lava failed; the message is its traceback."""
+
+
 def main(build: Build, arguments: Sequence[str] | None = None) -> None:
     """Run the processes that `build(steps, samples, message_bits)` makes, as the command line says."""
     options = _parser().parse_args(arguments)
@@ -36,6 +40,8 @@ def main(build: Build, arguments: Sequence[str] | None = None) -> None:
         found, where = run(build, spikes, options)
     except Refused as error:
         sys.exit(f"error: {error}")
+    except Failed as error:
+        sys.exit(f"{error}\nerror: a process of Lava failed, see above")
     _save(options.output, found)
     for name, values in found.items():
         what = "" if values.dtype == bool else ", membranes"
@@ -96,7 +102,7 @@ def run(build: Build, spikes: np.ndarray, options: argparse.Namespace) -> tuple[
     rows = samples * steps
     with tempfile.TemporaryDirectory(prefix="snnc-lava-") as name:
         folder = Path(name)
-        np.save(folder / "spikes.npy", spikes.reshape(rows, *spikes.shape[2:]).astype(np.int32))
+        np.save(folder / "spikes.npy", spikes.reshape(rows, *spikes.shape[2:]).astype(np.uint8 if binary else np.int32))
         player = Player(shape=net.shape, path=str(folder / "spikes.npy"))
         place.feed(player.s_out, net, bits)
         for k, block in enumerate(wanted):
@@ -149,11 +155,19 @@ def _record(place: Any, block: Block, path: Path, rows: int) -> None:
 def _play(player: Player, config: Any, total: int, watched: Sequence[Block]) -> dict[str, np.ndarray]:
     """Run `total` steps; v of the blocks to watch after each of them, (steps, *shape reversed)."""
     seen: dict[str, list[np.ndarray]] = {block.name: [] for block in watched}
-    try:
-        for _ in range(total if watched else 1):
+    for _ in range(total if watched else 1):
+        try:
             player.run(condition=RunSteps(num_steps=1 if watched else total), run_cfg=config)
-            for block in watched:
-                seen[block.name].append(block.neurons.v.get().T.astype(np.int32))
-    finally:
-        player.stop()
+        except RuntimeError as error:
+            raise _cause(player, error) from error
+        for block in watched:
+            seen[block.name].append(block.neurons.v.get().T.astype(np.int32))
+    player.stop()
     return {name: np.stack(values) for name, values in seen.items()}
+
+
+def _cause(process: Any, error: RuntimeError) -> Failed:
+    """What went wrong in a process of Lava, which only counts such errors, once it has ended all of its processes."""
+    actors = process.runtime._messaging_infrastructure.actors
+    traces = [actor.exception[1] for actor in actors if actor.exception]
+    return Failed(traces[0] if traces else str(error))

@@ -142,6 +142,16 @@ def test_a_program_is_three_things(tmp_path: Path) -> None:
         assert {"in_c_3_data", "in_c_3_indices", "in_c_3_indptr"} <= set(weights.files)
 
 
+@pytest.mark.parametrize("module", program.RUNTIME)
+def test_the_runtime_runs_on_lavas_own_python(module: str) -> None:
+    text = (Path(program.__file__).parent / "worker" / f"{module}.py").read_text()
+    tree = ast.parse(text, feature_version=(3, 10))
+    imported = {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
+    imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    ours = {name for name in imported if name.split(".")[0] in ("snnc", "snnc_lava")}
+    assert ours <= {"snnc_lava", *(f"snnc_lava.{name}" for name in program.RUNTIME)}
+
+
 def test_equal_networks_give_equal_bytes(tmp_path: Path) -> None:
     program.export(small(), tmp_path / "a")
     program.export(small(), tmp_path / "b")
