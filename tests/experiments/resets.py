@@ -1,4 +1,4 @@
-"""What a reset by subtraction is worth on a chip: ``python -m tests.experiments.resets`` (six minutes on two cores).
+"""What a reset by subtraction is worth on a chip: ``python -m tests.experiments.resets``.
 
 snntorch's neurons subtract their threshold unless told otherwise. Networks of such neurons are trained on scikit-learn
 digits and compiled for a chip that can only reset to zero, which is then the nearest, and for one whose neurons are
