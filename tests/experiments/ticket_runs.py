@@ -47,11 +47,11 @@ class Study(Session):
     @property
     def trained(self) -> Stage | None:
         """Its dense training, where it has been done."""
-        return self._stages.get("dense")
+        return self.stages.get("dense")
 
     def train(self, name: str, *args: Any, **options: Any) -> Stage:
         if name == "dense" and self.dense:
-            self._stages.setdefault(name, self.dense)
+            self.stages.setdefault(name, self.dense)
         return super().train(name, *args, **options)
 
     def finish(self, *args: Any, **options: Any) -> Checkpoint:
