@@ -19,7 +19,7 @@ NETX = {
     "refractory": "its neurons rest",
     "subtract": "subtracts the threshold",
     "delayed conv": "delays of convolutions",
-    **dict.fromkeys(("join", "branch", "short cut", "unfed"), "netx runs chains"),
+    **dict.fromkeys(("join", "branch", "short cut"), "netx runs chains"),
 }
 """What of :data:`suite_features.FEATURES` a ``.net`` cannot hold, and in which words the refusal says so."""
 
@@ -51,6 +51,8 @@ def depths_of(network: Network) -> dict[str, int]:
 
 def _crowded(network: Network, population: Population) -> Iterator[str]:
     """What netx cannot hold of the synapses that lead to one population."""
+    if not network.into(population.name):
+        yield "netx runs chains"
     loops = [p for p in network.into(population.name) if p.pre == population.name]
     forward = [p for p in network.into(population.name) if p.pre != population.name]
     joined = []
