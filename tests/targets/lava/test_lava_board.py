@@ -28,7 +28,7 @@ sys.dont_write_bytecode = True
 cases, answers, extension, installed = json.load(open(sys.argv[1])), sys.argv[2], sys.argv[3], sys.argv[4] == "yes"
 sys.path[:0] = [cases[0]["folder"], extension]
 from snnc_lava import compat
-compat.enable_processes()
+compat.enable()
 import loihi_extension
 if installed:
     loihi_extension.install()
