@@ -15,6 +15,7 @@ from lava.magma.core.process.ports.ports import OutPort
 from lava.magma.core.run_configs import Loihi2HwCfg, Loihi2SimCfg
 from lava.proc.conv.process import Conv
 from lava.utils import loihi
+from snnc_lava import compat
 from snnc_lava.blocks import Net, feed, shaped
 from snnc_lava.neurons import Neurons
 
@@ -41,6 +42,7 @@ class Simulation:
 
     def config(self, steps: int) -> Any:
         """How to choose models: without the tag Lava takes those in floating point."""
+        compat.widen_convolutions()
         return Loihi2SimCfg(select_tag="fixed_pt")
 
     def report(self) -> None:

@@ -380,6 +380,21 @@ def shapes(rng: Rng) -> Network:
     )
 
 
+def wide(rng: Rng) -> Network:
+    """More columns, rows, strides and groups than Lava's Conv counts to, and a padding that does so twice."""
+    return graph(
+        (1, 130, 140),
+        (
+            layer("a", (130, 1, 4), threshold=200),
+            layer("b", (130, 1, 4), threshold=100),
+            layer("c", (1, 1, 67), threshold=100),
+        ),
+        ("in", "a", kernel(rng, 130, 1, 1, 2, stride=(130, 40), dilation=(1, 9), low=0), 0),
+        ("a", "b", kernel(rng, 130, 1, 1, 1, low=20, groups=130), 0),
+        ("b", "c", kernel(rng, 1, 130, 1, 4, padding=(0, 66), stride=(1, 2), low=0), 0),
+    )
+
+
 def names(rng: Rng) -> Network:
     """Names that are no names in Python, are taken there, or become alike."""
     made = chain(
@@ -426,5 +441,6 @@ GRAPHS: dict[str, tuple[Build, float, int]] = {
     "exponents": (exponents, 0.2, 12),
     "one-signed": (one_signed, 0.2, 10),
     "shapes": (shapes, 0.2, 10),
+    "wide": (wide, 0.3, 6),
     "names": (names, 0.3, 10),
 }

@@ -21,18 +21,8 @@ FEATURES = frozenset(
         # Weights of a projection: their signs, none at all, beyond seven bits, each minus a power of two.
         *("mixed", "all positive", "all negative", "all zero", "odd above 127", "even above 127", "only -2^k"),
         # Time and wiring.
-        *(
-            "delay",
-            "delays differ",
-            "delayed conv",
-            "recurrent",
-            "feedback",
-            "branch",
-            "join",
-            "short cut",
-            "unfed",
-            "parallel",
-        ),
+        *("delay", "delays differ", "delayed conv", "recurrent", "feedback"),
+        *("branch", "join", "short cut", "unfed", "parallel"),
         # Neurons.
         *("if", "lif", "cuba", "bias", "own thresholds", "own decays", "own biases", "read-out"),
         *("refractory", "adaptive", "graded", "subtract", "subtract next", "subtract recheck"),
@@ -41,6 +31,11 @@ FEATURES = frozenset(
         "spikes in the last step",
     )
 )
+
+
+KINDS = {"read-out": READ_OUT, "adaptive": ADAPTIVE, "graded": GRADED}
+
+STEP = reference.step
 
 
 @dataclass
@@ -64,9 +59,6 @@ class Watch:
         }
         self.seen |= {name for name, where in found.items() if where.any()}
         return after
-
-
-STEP = reference.step
 
 
 def trace(network: Network, spikes: np.ndarray) -> tuple[dict[tuple[str, str], np.ndarray], set[str]]:
@@ -125,9 +117,6 @@ def _of_neurons(population: Population) -> Iterator[str]:
             yield shown
     if any(np.ptp(p[name]) for name in ("u_decay", "v_decay")):
         yield "own decays"
-
-
-KINDS = {"read-out": READ_OUT, "adaptive": ADAPTIVE, "graded": GRADED}
 
 
 def _of_synapses(network: Network, projection: Projection) -> Iterator[str]:

@@ -213,6 +213,16 @@ def conv_all_positive(rng: Rng) -> Network:
     return chain((2, 5, 5), (conv(rng.integers(1, 256, (3, 2, 2, 2))), {"threshold": 500}))
 
 
+@case("conv", "even above 127", "mixed", "padding", net="weight spans", rate=0.3)
+def conv_shared_powers(rng: Rng) -> Network:
+    """Taps far beyond eight bits, which share a power of two: Lava's Conv has none, its matrices do."""
+    return chain(
+        (2, 5, 6),
+        (conv(8 * mixed(rng, 3, 2, 3, 3), padding=(0, 1)), {"threshold": 900}),
+        (conv(4 * rng.integers(0, 256, (2, 3, 2, 2)), stride=(1, 2)), {"threshold": 1500}),
+    )
+
+
 @case("conv", "odd above 127", "mixed", net="must be even", program="must be even", rate=0.3)
 def conv_odd_above_127(rng: Rng) -> Network:
     """An odd tap beyond seven bits among taps of both signs."""

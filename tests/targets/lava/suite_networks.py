@@ -12,7 +12,7 @@ from integer_graphs import GRAPHS
 from suite_case import QUICK, REGISTERED, Case, case
 
 for _name, (_build, _rate, _steps) in GRAPHS.items():
-    if _name != "exponents":  # as shared-powers, where its last layer spikes
+    if _name != "exponents":  # as shared-powers and conv-shared-powers, where every layer spikes
         case(rate=_rate, steps=_steps, net=None, name=f"wired-{_name}")(_build)
 
 NAMES = tuple(REGISTERED)
