@@ -18,17 +18,17 @@ def write(made: Plan) -> tuple[str, dict[str, np.ndarray]]:
     """The text of the program and the arrays that it reads."""
     names = identifiers([n.population.name for n in made.neurons] + [s.name for s in made.synapses])
     layers = {n.population.name: names[k] for k, n in enumerate(made.neurons)}
-    joints = {s.name: names[len(made.neurons) + k] for k, s in enumerate(made.synapses)}
+    joints = names[len(made.neurons) :]
     arrays: dict[str, np.ndarray] = {}
     # All neurons come first: synapses may lead back.
     paragraphs = [_neurons(layers[n.population.name], n, arrays) for n in made.neurons]
-    paragraphs += [_synapses(joints[s.name], s, made, layers, arrays) for s in made.synapses]
+    paragraphs += [_synapses(name, s, made, layers, arrays) for name, s in zip(joints, made.synapses, strict=True)]
     text = HEAD.format(
-        name=_quoted(made.name),
+        name=_shown(made.name),
         scipy="\nfrom scipy import sparse"
         * any(s.kind == "sparse" or (s.kind == "conv" and s.delay) for s in made.synapses),
         imports="\n".join(_imports(made)),
-        input=made.feed.name,
+        input=_shown(made.feed.name),
         size=_count(made.feed.size, "neuron"),
         shape=made.feed.shape,
         body="\n\n".join(_indented(p) for p in paragraphs),
@@ -150,7 +150,9 @@ def _neurons(name: str, n: Neurons, arrays: dict[str, np.ndarray]) -> list[str]:
     population = n.population
     kind = "LIFReset" if not n.needs else "Neurons"
     what = "read out by its membrane" if population.neuron == READ_OUT else ""
-    head = f"# Layer '{population.name}': {_count(population.size, 'neuron')} {population.shape}, depth {n.late}"
+    head = (
+        f"# Layer '{_shown(population.name)}': {_count(population.size, 'neuron')} {population.shape}, depth {n.late}"
+    )
     lines = [head + (f", {what}." if what else ".")]
     if n.needs:
         lines.append(f"# Lava's LIF will not do: {', '.join(n.needs)}.")
@@ -191,8 +193,11 @@ def _synapses(
     op = s.op
     shape = " x ".join(map(str, op.weight.shape))
     waits = f", {_count(s.delay, 'step')} later" if s.delay else ""
-    head = f"# '{s.name}': {s.pre} -> {s.post}, {_count(op.taps, 'weight')} of {shape} ({s.density:.1%}){waits}."
+    ends = f"{_shown(s.pre)} -> {_shown(s.post)}"
+    head = f"# '{_shown(s.name)}': {ends}, {_count(op.taps, 'weight')} of {shape} ({s.density:.1%}){waits}."
     lines = [head]
+    if not op.taps:
+        lines.append("# They deliver nothing, but Lava runs what is connected, and nothing else.")
     bits = "24" if s.values else "message_bits" if s.pre == made.feed.name else ""
     message = [f"    num_message_bits={bits},"] if bits else []
     first = name  # the process that takes the spikes of the source
@@ -332,6 +337,6 @@ def _count(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'s' * (number != 1)}"
 
 
-def _quoted(name: str) -> str:
-    """A name as text of a docstring."""
-    return name.replace("\\", "\\\\").replace('"', '\\"')
+def _shown(name: str) -> str:
+    """A name for a comment or a docstring: in one line, and no end of either, whoever made it up."""
+    return repr(name)[1:-1].replace('"', '\\"')

@@ -1,8 +1,9 @@
 """Any integer network as Lava processes: a plan of plain data, from which :mod:`snnc.targets.lava.program` writes.
 
-Time. Lava works as a pipeline: connections deliver one step late. So a population at depth D (``network.depths``)
-shows at step t + D of Lava what belongs to step t of the model, and a projection must wait for D(post) - D(pre) + lag
-- 1 steps more than its own: none in a chain, some where branches of unlike length meet.
+Time. Lava works as a pipeline: connections deliver one step late. So a population at depth D, the longest way to it
+from the input or from neurons that nothing but a bias drives, shows at step t + D of Lava what belongs to step t of the
+model. A projection must wait for D(post) - D(pre) + lag - 1 steps beyond the one that it takes: for none in a chain,
+for some where branches of unlike length meet.
 
 What is not done: a projection that would have to arrive before it is sent (feedback across layers), delays beyond
 63, and weights and registers that the chip does not hold. All of it raises InputError here.
@@ -16,12 +17,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy import sparse
 
 from snnc.errors import InputError
 from snnc.network import ADAPTIVE, GRADED, READ_OUT, Network, Population, Projection
 from snnc.ops import Conv2d, Linear, Shape, matrix
 from snnc.simulator.common import input_of, integer_op, integer_params
 from snnc.targets.lava.chain import NEVER, UNIFORM, check_registers
+from snnc.targets.lava.sums import LARGEST_VALUE, LIF_INPUT, row_sum, split, word
 from snnc.targets.lava.weights import Encoding, encode
 
 MAX_DELAY = 63
@@ -33,18 +36,6 @@ MAX_EXPONENT = 7
 SPARSE_BELOW = 0.3
 """Density below which synapses are a Sparse process: an index beside each weight takes less than the zeros of Dense,
 and Lava's simulation is about as fast."""
-
-LARGEST_VALUE = (1 << 17) - 1
-"""A value that a neuron sends is its membrane in units of 2^6, and that has 24 bits with sign."""
-
-WORD = (1 << 31) - 1
-"""Lava sums in 32 bits what arrives through a matrix,"""
-
-KERNEL_WORD = (1 << 23) - 1
-"""in 24 bits what arrives through a kernel,"""
-
-LIF_INPUT = (1 << 24) - 1
-"""and its LIF shifts the sum by 6 within 32 bits, and adds a u of 24."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +80,11 @@ class Synapses:
     pass_early: bool
 
     @property
+    def largest(self) -> int:
+        """The most that a spike of the source counts; of the input, that is not known here."""
+        return LARGEST_VALUE if self.values else 1
+
+    @property
     def density(self) -> float:
         """Share of its weights that exist."""
         return self.op.taps / math.prod(self.op.weight.shape)
@@ -99,8 +95,8 @@ class Plan:
     """A network as processes.
 
     feed: the input. shape: of the input, as of :class:`Neurons`. neurons, synapses: in network order, synapses by the
-    population that they lead to. outputs: names. largest_input: the largest value of an input at which no sum of
-    Lava's overflows; 1 where it can only take spikes.
+    population that they lead to; last come some without weights, for what nothing joins with the input. outputs: names.
+    largest_input: the largest value of an input at which no sum of Lava's overflows; 1 where it can only take spikes.
     """
 
     name: str
@@ -124,26 +120,30 @@ def plan(network: Network) -> Plan:
     registers = {p.name: integer_params(p) for p in network.layers}
     for population in network.layers:
         check_registers(registers[population.name], f"layer '{population.name}'")
-    # Projections without a weight deliver nothing; the network does not count them in depths either.
-    chosen = {p.name: _op(network, p) for p in network.projections if integer_op(p).taps}
-    late = {p.name: max(0, network.depths[p.name]) for p in network.populations}
+    late = _late(network)
+    # Projections without a weight deliver nothing.
+    chosen = {p.name: _op(network, p, late) for p in network.projections if integer_op(p).taps}
     shapes = {p.name: _shape(network, p, chosen) for p in network.populations}
     early = _early(network, registers, chosen, late)
 
     synapses = tuple(
-        _synapses(network, projection, chosen[projection.name], late, early[projection.pre])
+        part
         for population in network.layers
         for projection in network.into(population.name)
         if projection.name in chosen
+        for part in _synapses(network, projection, chosen[projection.name], late, early[projection.pre])
     )
-    reach = {p.name: [(s, _row_sum(s)) for s in synapses if s.post == p.name] for p in network.layers}
+    synapses += tuple(_tie(feed, shapes[feed.name], network[name]) for name in _apart(network, chosen))
+    reach = {p.name: [(s, row_sum(s.op)) for s in synapses if s.post == p.name] for p in network.layers}
+    # What arrives at most, of the input and of all others.
+    inner = {name: sum(t * s.largest for s, t in found if s.pre != feed.name) for name, found in reach.items()}
+    outer = {name: sum(t for s, t in found if s.pre == feed.name) for name, found in reach.items()}
     neurons = []
     for population in network.layers:
         name = population.name
         held = {key: int(value[0]) if np.all(value == value[0]) else value for key, value in registers[name].items()}
         held.setdefault("threshold", NEVER)
-        largest = sum(total * _largest(network, s) for s, total in reach[name])
-        needs = _needs(population, held, largest)
+        needs = _needs(population, held, inner[name] + outer[name])
         neurons.append(Neurons(population, shapes[name], late[name], held, needs, early[name]))
     return Plan(
         network.name,
@@ -152,11 +152,20 @@ def plan(network: Network) -> Plan:
         tuple(neurons),
         synapses,
         tuple(name for name in network.outputs if name != feed.name),
-        _largest_input(feed.name, neurons, reach, network),
+        _largest_input(feed.name, neurons, reach, inner),
     )
 
 
-def _op(network: Network, projection: Projection) -> Linear | Conv2d:
+def _late(network: Network) -> dict[str, int]:
+    """Depth of each population: projections on the longest forward way to it, whatever it starts from."""
+    late: dict[str, int] = {}
+    for population in network.populations:
+        forward = [p for p in network.into(population.name) if not network.backward(p) and integer_op(p).taps]
+        late[population.name] = max((1 + late[p.pre] for p in forward), default=0)
+    return late
+
+
+def _op(network: Network, projection: Projection, late: Mapping[str, int]) -> Linear | Conv2d:
     """Its operation; a kernel that Lava's Conv cannot hold, or not sum up, as a matrix.
 
     Conv has no exponent, sums in 24 bits, and delayed convolutions read relays, which pass no values.
@@ -165,9 +174,9 @@ def _op(network: Network, projection: Projection) -> Linear | Conv2d:
     if isinstance(op, Linear):
         return op
     values = network[projection.pre].neuron == GRADED
-    too_large = values and _kernel_sum(op) * LARGEST_VALUE > KERNEL_WORD
+    too_large = values and row_sum(op) * LARGEST_VALUE > word(op)
     exponent = encode(op.weight, f"projection '{projection.name}'", exponents=MAX_EXPONENT).exponent
-    if exponent > 0 or too_large or (values and _delay(network, projection)):
+    if exponent > 0 or too_large or (values and _delay(network, projection, late)):
         return Linear(matrix(op, network[projection.pre].shape))
     return op
 
@@ -185,10 +194,9 @@ def _shape(network: Network, population: Population, chosen: Mapping[str, Linear
     return (population.size,)
 
 
-def _delay(network: Network, projection: Projection) -> int:
+def _delay(network: Network, projection: Projection, late: Mapping[str, int]) -> int:
     """Steps that a projection waits in Lava beyond the one that every connection takes."""
-    pre, post = (max(0, network.depths[name]) for name in (projection.pre, projection.post))
-    return post - pre + network.lag(projection) - 1
+    return late[projection.post] - late[projection.pre] + network.lag(projection) - 1
 
 
 def _early(
@@ -210,9 +218,10 @@ def _early(
 
 def _synapses(
     network: Network, projection: Projection, op: Linear | Conv2d, late: Mapping[str, int], pass_early: bool
-) -> Synapses:
+) -> list[Synapses]:
+    """The processes of a projection: one, or several where the sum of values would be too large for one."""
     where = f"projection '{projection.name}'"
-    delay, lag = _delay(network, projection), network.lag(projection)
+    delay, lag = _delay(network, projection, late), network.lag(projection)
     if delay < 0:
         raise InputError(
             f"it leads from '{projection.pre}' (layer {late[projection.pre]}) back to '{projection.post}' (layer "
@@ -226,72 +235,72 @@ def _synapses(
             where=where,
             fix="train with shorter delays, or run it with snnc simulate",
         )
-    if isinstance(op, Conv2d):
-        kind: Literal["dense", "sparse", "conv"] = "conv"
-        encoding = encode(op.weight, where)
-        ends: tuple[Shape, Shape] = op.images(network[projection.pre].shape)
-    else:
-        kind = "sparse" if op.taps < SPARSE_BELOW * math.prod(op.weight.shape) else "dense"
-        encoding = encode(op.weight.data, where, exponents=MAX_EXPONENT)
-        ends = (int(op.weight.shape[1]),), (int(op.weight.shape[0]),)
-    values = network[projection.pre].neuron == GRADED
-    made = Synapses(
-        projection.name,
-        projection.pre,
-        projection.post,
-        kind,
-        op,
-        encoding,
-        *ends,
-        delay,
-        lag,
-        values,
-        pass_early,
+    encoding = encode(
+        op.weight if isinstance(op, Conv2d) else op.weight.data,
+        where,
+        exponents=0 if isinstance(op, Conv2d) else MAX_EXPONENT,
     )
-    if _row_sum(made, stored=True) * _largest(network, made) > _word(made):
-        raise InputError(
-            f"the values of '{projection.pre}' reach {LARGEST_VALUE:,}, and their sum may pass the 32 bits of Lava's",
-            where=where,
-            fix="use fewer or smaller weights there, or run it with snnc simulate",
-        )
+    values = network[projection.pre].neuron == GRADED
+    parts = split(op, encoding, LARGEST_VALUE if values else 1, where)
+    made = []
+    for k, part in enumerate(parts, start=1):
+        name = projection.name if len(parts) == 1 else f"{projection.name}, part {k} of {len(parts)}"
+        if isinstance(part, Conv2d):
+            kind: Literal["dense", "sparse", "conv"] = "conv"
+            ends: tuple[Shape, Shape] = part.images(network[projection.pre].shape)
+        else:
+            kind = "sparse" if part.taps < SPARSE_BELOW * math.prod(part.weight.shape) else "dense"
+            ends = (int(part.weight.shape[1]),), (int(part.weight.shape[0]),)
+        who = (name, projection.pre, projection.post)
+        made.append(Synapses(*who, kind, part, encoding, *ends, delay, lag, values, pass_early))
     return made
 
 
-def _kernel_sum(op: Conv2d) -> int:
-    return int(np.abs(op.weight.astype(np.int64)).sum(axis=(1, 2, 3)).max(initial=0))
+def _apart(network: Network, chosen: Mapping[str, Linear | Conv2d]) -> list[str]:
+    """The first population of each part of the network that no synapses join with the input."""
+    root = {p.name: p.name for p in network.populations}
+
+    def find(name: str) -> str:
+        while root[name] != name:
+            name = root[name]
+        return name
+
+    for projection in network.projections:
+        if projection.name in chosen:
+            root[find(projection.post)] = find(projection.pre)
+    seen = {find(input_of(network).name)}
+    first = []
+    for population in network.layers:
+        if find(population.name) not in seen:
+            seen.add(find(population.name))
+            first.append(population.name)
+    return first
 
 
-def _row_sum(synapses: Synapses, stored: bool = False) -> int:
-    """The most that arrives at one neuron if every source sends 1; in units of what is stored, if asked."""
-    op = synapses.op
-    if isinstance(op, Conv2d):
-        return _kernel_sum(op)
-    total = int(abs(op.weight.astype(np.int64)).sum(axis=1).max(initial=0))
-    return total << 1 if stored and synapses.encoding.exponent < 0 else total
-
-
-def _word(synapses: Synapses) -> int:
-    return KERNEL_WORD if synapses.kind == "conv" else WORD
-
-
-def _largest(network: Network, synapses: Synapses) -> int:
-    return LARGEST_VALUE if network[synapses.pre].neuron == GRADED else 1
+def _tie(feed: Population, shape: Shape, population: Population) -> Synapses:
+    """Synapses without a weight: Lava runs what is connected, and nothing else."""
+    empty = Linear(sparse.csr_array((population.size, math.prod(shape)), dtype=np.int16))
+    ends: tuple[Shape, Shape] = (math.prod(shape),), (population.size,)
+    name = f"{feed.name} to {population.name}"
+    return Synapses(
+        name, feed.name, population.name, "sparse", empty, encode(empty.weight.data, ""), *ends, 0, 0, False, False
+    )
 
 
 def _largest_input(
-    feed: str, neurons: list[Neurons], reach: Mapping[str, list[tuple[Synapses, int]]], network: Network
+    feed: str, neurons: list[Neurons], reach: Mapping[str, list[tuple[Synapses, int]]], others: Mapping[str, int]
 ) -> int:
-    """The largest k such that an input of k, at every place, overflows nothing."""
+    """The largest k such that an input of k, at every place, overflows nothing. others: the most that comes besides."""
     limits = [LARGEST_VALUE]
     for made in neurons:
-        fed = [(s, total) for s, total in reach[made.population.name] if s.pre == feed]
+        name = made.population.name
+        fed = [(s, total) for s, total in reach[name] if s.pre == feed]
         for synapses, _ in fed:
             if synapses.kind == "conv" and synapses.delay:
                 return 1
-            limits.append(_word(synapses) // max(1, _row_sum(synapses, stored=True)))
+            limits.append(word(synapses.op) // max(1, row_sum(synapses.op, synapses.encoding)))
         if fed and not made.needs:
-            others = sum(t * _largest(network, s) for s, t in reach[made.population.name] if s.pre != feed)
-            limits.append((LIF_INPUT - others) // max(1, sum(total for _, total in fed)))
+            limits.append((LIF_INPUT - others[name]) // max(1, sum(total for _, total in fed)))
     return max(1, min(limits))
 
 

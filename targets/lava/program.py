@@ -49,11 +49,22 @@ def export(network: Network, folder: Path) -> None:
                 shutil.copyfile(_HERE / f"{module}.py", fresh / _MARK / f"{module}.py")
             (fresh / "weights.npz").write_bytes(_npz(arrays))
             (fresh / "program.py").write_text(text, encoding="utf-8")
-            if folder.exists():
-                folder.rename(Path(name) / "before")
-            fresh.rename(folder)
+            _replace(folder, fresh, Path(name) / "before")
     except OSError as error:
         raise UsageError(f"cannot write there: {error.strerror}", where=str(folder)) from None
+
+
+def _replace(folder: Path, fresh: Path, before: Path) -> None:
+    """Put `fresh` in the place of `folder`, which goes to `before`, or comes back where that fails."""
+    if not folder.exists():
+        fresh.rename(folder)
+        return
+    folder.rename(before)
+    try:
+        fresh.rename(folder)
+    except OSError:
+        before.rename(folder)
+        raise
 
 
 def _check_free(folder: Path) -> None:

@@ -6,13 +6,16 @@ host and the chip, ``lava.utils.loihi2_profiler`` measures. Neither is imported 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from lava.magma.core.process.ports.ports import OutPort
 from lava.magma.core.run_configs import Loihi2HwCfg, Loihi2SimCfg
 from lava.proc.conv.process import Conv
 from lava.utils import loihi
+from snnc_lava import compat
 from snnc_lava.blocks import Net, feed, shaped
 from snnc_lava.neurons import Neurons
 
@@ -39,6 +42,7 @@ class Simulation:
 
     def config(self, steps: int) -> Any:
         """How to choose models: without the tag Lava takes those in floating point."""
+        compat.widen_convolutions()
         return Loihi2SimCfg(select_tag="fixed_pt")
 
     def report(self) -> None:
@@ -48,16 +52,14 @@ class Simulation:
 class Board:
     """Loihi 2. words: which, as far as it was named. power: whether to measure."""
 
-    def __init__(self, partition: str | None, board: str | None, generation: str, *, power: bool) -> None:
-        try:
-            chip = loihi.ChipGeneration[generation]
-        except KeyError:
-            known = ", ".join(g.name for g in loihi.ChipGeneration)
-            raise Refused(f"--generation {generation}: known are {known}") from None
-        if partition or board:
-            loihi.use_slurm_host(partition=partition, board=board, loihi_gen=chip)
-        named = f"board {board}" if board else f"a board of partition {partition}" if partition else "the default board"
-        self.words = f"Loihi 2 ({generation}), {named}"
+    def __init__(self, partition: str | None, board: str | None, generation: str | None, *, power: bool) -> None:
+        if partition or board or generation:
+            chip = _generation(generation or "N3B3")
+            try:
+                loihi.use_slurm_host(partition=partition, board=board, loihi_gen=chip)
+            except (ValueError, OSError) as error:  # the second where there is no SLURM
+                raise Refused(f"no such board: {error}") from None
+        self.words = f"Loihi 2, {_named(os.environ)}"
         self.power = power
         self.loggers: list[Any] = []
 
@@ -85,12 +87,10 @@ class Board:
         """Connect the spikes of the host to the inputs, each through the adapter for what reads it."""
         from lava.proc.embedded_io import spike
 
+        message = {"num_message_bits": bits} if bits else {}
         for port in net.inputs:
-            shape = tuple(port.shape)
-            if isinstance(port.process, Conv):
-                adapter = spike.PyToN3ConvAdapter(shape=shape, num_message_bits=bits)
-            else:
-                adapter = spike.PyToNxAdapter(shape=shape, num_message_bits=bits)
+            make = spike.PyToN3ConvAdapter if isinstance(port.process, Conv) else spike.PyToNxAdapter
+            adapter = make(shape=tuple(port.shape), **message)
             shaped(source, port).connect(adapter.inp)
             adapter.out.connect(port)
 
@@ -123,20 +123,36 @@ class Board:
                 print(f"{type(logger).__name__}.{name} = {value:g}")
 
 
-def find(partition: str | None, board: str | None, generation: str, *, power: bool) -> Simulation | Board:
+def find(partition: str | None, board: str | None, generation: str | None, *, power: bool) -> Simulation | Board:
     """The board where Lava's extension for Loihi is installed, else the simulation."""
     if loihi.is_installed():
         return Board(partition, board, generation, power=power)
-    asked = [name for name, on in (("--partition", partition), ("--board", board), ("--power", power)) if on]
+    options = {"--partition": partition, "--board": board, "--generation": generation, "--power": power}
+    asked = [name for name, given in options.items() if given]
     if asked:
         raise Refused(f"{asked[0]} is for Loihi 2, and Lava's extension for it is not installed here")
     return Simulation()
 
 
+def _generation(name: str) -> loihi.ChipGeneration:
+    try:
+        return loihi.ChipGeneration[name]
+    except KeyError:
+        known = ", ".join(g.name for g in loihi.ChipGeneration)
+        raise Refused(f"--generation {name}: known are {known}") from None
+
+
+def _named(environment: Mapping[str, str]) -> str:
+    """Which board runs it, as far as what Lava reads says so."""
+    generation = f" ({environment['LOIHI_GEN']})" if environment.get("LOIHI_GEN") else ""
+    for variable, words in (("BOARD", "board"), ("NXSDKHOST", "host"), ("PARTITION", "a board of partition")):
+        if environment.get(variable):
+            return f"{words} {environment[variable]}{generation}"
+    return f"the default board{generation}"
+
+
 def _numbers(logger: Any) -> dict[str, float]:
     """Public numbers of what a callback holds; of a series its mean."""
-    import numpy as np
-
     found: dict[str, float] = {}
     for name in dir(logger):
         if name.startswith("_"):

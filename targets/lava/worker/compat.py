@@ -13,6 +13,8 @@ import sys
 import types
 from pathlib import Path
 
+import numpy as np
+
 
 def enable() -> None:
     """Make ``lava.*`` importable. ImportError where Lava is not installed.
@@ -34,6 +36,18 @@ def enable() -> None:
     sys.modules[name] = module  # dataclasses looks its own module up
     exec(compile(text, spec.origin, "exec"), module.__dict__)
     importlib.import_module("lava.magma.compiler").var_model = module  # type: ignore[attr-defined]
+
+
+def widen_convolutions() -> None:
+    """Make Lava's Conv simulate images with more than 127 rows or columns, and as many groups; after :func:`enable`.
+
+    Its models on the CPU hold stride, padding, dilation and groups in 8 bits. Together with the size of the image these
+    are an error in numpy 2, where they were promoted in numpy 1, and more than 127 groups never were right.
+    """
+    models = importlib.import_module("lava.proc.conv.models")
+    held = importlib.import_module("lava.magma.core.model.py.type").LavaPyType(np.ndarray, np.int32, precision=8)
+    for name in ("kernel_size", "stride", "padding", "dilation", "groups"):
+        setattr(models.AbstractPyConvModel, name, held)
 
 
 def enable_netx() -> None:

@@ -20,23 +20,28 @@ import numpy as np
 from lava.magma.core.run_conditions import RunSteps
 from snnc_lava import board
 from snnc_lava.blocks import Block, Net
+from snnc_lava.board import Refused
 from snnc_lava.taps import Player, Recorder
 
 Build = Callable[..., Net]
 
 
-class Refused(Exception):
-    """What the user asked for cannot be done; the message says why and what can."""
+class Failed(Exception):
+    """A process of Lava failed; the message is its traceback."""
 
 
 def main(build: Build, arguments: Sequence[str] | None = None) -> None:
     """Run the processes that `build(steps, samples, message_bits)` makes, as the command line says."""
     options = _parser().parse_args(arguments)
     try:
+        if not options.output.absolute().parent.is_dir():
+            raise Refused(f"there is no folder {options.output.absolute().parent} to write to")
         spikes = _spikes(options)
         found, where = run(build, spikes, options)
-    except (Refused, board.Refused) as error:
+    except Refused as error:
         sys.exit(f"error: {error}")
+    except Failed as error:
+        sys.exit(f"{error}\nerror: a process of Lava failed, see above")
     _save(options.output, found)
     for name, values in found.items():
         what = "" if values.dtype == bool else ", membranes"
@@ -56,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     hardware = parser.add_argument_group("Loihi 2")
     hardware.add_argument("--partition", help="of SLURM, from which to take a board")
     hardware.add_argument("--board", help="of SLURM, to take no other")
-    hardware.add_argument("--generation", default="N3B3", help="of the chip (default: N3B3)")
+    hardware.add_argument("--generation", help="of the chip (default: N3B3)")
     hardware.add_argument("--power", action="store_true", help="measure power, time, memory and activity")
     return parser
 
@@ -66,7 +71,7 @@ def _spikes(options: argparse.Namespace) -> np.ndarray:
     try:
         with np.load(options.spikes, allow_pickle=False) as file:
             spikes = np.asarray(file["spikes"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise Refused(f"{options.spikes} is no .npz with an array 'spikes': {error}") from None
     if spikes.ndim < 3 or 0 in spikes.shape:
         raise Refused(f"spikes must be (samples, steps, *shape) and not empty, got {spikes.shape}")
@@ -81,7 +86,7 @@ def _spikes(options: argparse.Namespace) -> np.ndarray:
         if not 0 < options.steps <= steps:
             raise Refused(f"--steps {options.steps}: the samples have {steps} steps")
         spikes = spikes[:, : options.steps]
-    return spikes.astype(np.int32)
+    return spikes
 
 
 def run(build: Build, spikes: np.ndarray, options: argparse.Namespace) -> tuple[dict[str, np.ndarray], str]:
@@ -97,7 +102,7 @@ def run(build: Build, spikes: np.ndarray, options: argparse.Namespace) -> tuple[
     rows = samples * steps
     with tempfile.TemporaryDirectory(prefix="snnc-lava-") as name:
         folder = Path(name)
-        np.save(folder / "spikes.npy", spikes.reshape(rows, *spikes.shape[2:]))
+        np.save(folder / "spikes.npy", spikes.reshape(rows, *spikes.shape[2:]).astype(np.uint8 if binary else np.int32))
         player = Player(shape=net.shape, path=str(folder / "spikes.npy"))
         place.feed(player.s_out, net, bits)
         for k, block in enumerate(wanted):
@@ -106,7 +111,6 @@ def run(build: Build, spikes: np.ndarray, options: argparse.Namespace) -> tuple[
         total = rows + max(block.late for block in net.blocks)
         membranes = _play(player, place.config(total), total, [b for b in wanted if b.membrane])
         place.report()
-        player.stop()
         found = {}
         for k, block in enumerate(wanted):
             values = membranes[block.name][block.late :][:rows] if block.membrane else np.load(folder / f"{k}.npy")
@@ -116,23 +120,30 @@ def run(build: Build, spikes: np.ndarray, options: argparse.Namespace) -> tuple[
 
 
 def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """An .npz of arrays by any name; np.savez keeps some for itself."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    """An .npz of arrays by any name, of which np.savez keeps some for itself; whole or not there."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, values in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, values, allow_pickle=False)
+    unfinished.replace(path)
 
 
 def _check(net: Net, spikes: np.ndarray, record: Sequence[str]) -> None:
     shape = net.shaped or tuple(net.shape)[::-1]
     if spikes.shape[2:] != shape:
         raise Refused(f"the spikes have shape {spikes.shape[2:]} per step, the input {shape}")
-    if np.abs(spikes).max() > net.largest:
-        raise Refused(f"the input holds {np.abs(spikes).max()}; beyond {net.largest} sums may overflow in Lava")
+    if _largest(spikes) > net.largest:
+        more = "sums may overflow in Lava" if net.largest > 1 else "this network takes no values in Lava"
+        raise Refused(f"the input holds {_largest(spikes):.0f}; beyond {net.largest} {more}")
     names = [block.name for block in net.blocks]
     for name in record:
         if name not in names:
             raise Refused(f"there is no layer '{name}'; there are {', '.join(names)}")
+
+
+def _largest(spikes: np.ndarray) -> float:
+    return max(-float(spikes.min()), float(spikes.max()))
 
 
 def _record(place: Any, block: Block, path: Path, rows: int) -> None:
@@ -145,7 +156,18 @@ def _play(player: Player, config: Any, total: int, watched: Sequence[Block]) -> 
     """Run `total` steps; v of the blocks to watch after each of them, (steps, *shape reversed)."""
     seen: dict[str, list[np.ndarray]] = {block.name: [] for block in watched}
     for _ in range(total if watched else 1):
-        player.run(condition=RunSteps(num_steps=1 if watched else total), run_cfg=config)
+        try:
+            player.run(condition=RunSteps(num_steps=1 if watched else total), run_cfg=config)
+        except RuntimeError as error:
+            raise _cause(player, error) from error
         for block in watched:
             seen[block.name].append(block.neurons.v.get().T.astype(np.int32))
+    player.stop()
     return {name: np.stack(values) for name, values in seen.items()}
+
+
+def _cause(process: Any, error: RuntimeError) -> Failed:
+    """What went wrong in a process of Lava, which only counts such errors, once it has ended all of its processes."""
+    actors = process.runtime._messaging_infrastructure.actors
+    traces = [actor.exception[1] for actor in actors if actor.exception]
+    return Failed(traces[0] if traces else str(error))

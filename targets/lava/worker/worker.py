@@ -63,6 +63,7 @@ def run(request: dict[str, Any], answers: TextIO) -> None:
     from taps import Player, PyPlayer, PyRecorder, Recorder  # type: ignore[import-not-found]
 
     start = time.monotonic()
+    compat.widen_convolutions()
     rows = len(np.load(request["spikes"], mmap_mode="r"))
     net = _program(request, rows) if "program" in request else _netx(request)
     player = Player(shape=net.shape, path=request["spikes"])

@@ -138,11 +138,12 @@ def biased_early(rng: Rng) -> Network:
         (
             layer("a", (10,), threshold=300),
             layer("b", (10,), threshold=200, bias=np.arange(10) * 15),
-            layer("c", (8,), threshold=100, bias=30, u_decay=600),
+            layer("c", (8,), threshold=100, u_decay=600),
         ),
         ("in", "a", weight(rng, 10, 12), 0),
         ("a", "b", weight(rng, 10, 10), 0),
         ("b", "b", weight(rng, 10, 10), 1),
+        ("b", "c", weight(rng, 8, 10, low=0), 0),
         ("b", "c", weight(rng, 8, 10), 2),
         ("c", "c", weight(rng, 8, 8, density=0.3), 0),
     )
@@ -168,6 +169,22 @@ def without_input(rng: Rng) -> Network:
     )
 
 
+def apart(rng: Rng) -> Network:
+    """Layers that nothing joins with the input: one alone, two that feed each other, and one that ends the network."""
+    return graph(
+        (2, 3, 4),
+        (
+            layer("alone", (5,), threshold=np.arange(5) * 40 + 90, bias=40),
+            layer("a", (3, 3, 4), threshold=200),
+            layer("b", (4,), threshold=300, bias=70),
+            layer("c", (6,), threshold=200),
+        ),
+        ("in", "a", kernel(rng, 3, 2, 3, 3, padding=(1, 1)), 0),
+        ("b", "b", weight(rng, 4, 4), 2),
+        ("b", "c", weight(rng, 6, 4), 0),
+    )
+
+
 def per_neuron(rng: Rng) -> Network:
     """Every register of every neuron its own, flat and in images."""
 
@@ -184,6 +201,20 @@ def per_neuron(rng: Rng) -> Network:
         (layer("a", (3, 4, 5), **registers((3, 4, 5))), layer("b", (12,), **registers((12,)))),
         ("in", "a", kernel(rng, 3, 2, 3, 3, padding=(1, 1)), 0),
         ("a", "b", weight(rng, 12, 60), 0),
+    )
+
+
+def integrators(rng: Rng) -> Network:
+    """Slow decays of small numbers of both signs, where each step is rounded."""
+    registers = {
+        "u_decay": rng.integers(1, 40, (40,)),
+        "v_decay": rng.integers(0, 40, (40,)),
+        "threshold": rng.integers(10, 60, (40,)),
+    }
+    return graph(
+        (10,),
+        (layer("a", (40,), **registers),),
+        ("in", "a", weight(rng, 40, 10, low=-4, high=5), 0),
     )
 
 
@@ -223,6 +254,22 @@ def values(rng: Rng) -> Network:
         ("a", "b", weight(rng, 8, 20, low=-30, high=60), 0),
         ("a", "c", weight(rng, 8, 20, density=0.2, low=-30, high=60), 1),
         ("b", "c", weight(rng, 8, 8), 0),
+    )
+
+
+def values_many(rng: Rng) -> Network:
+    """So many large values at once that 32 bits do not hold their sum, which is positive."""
+    drive = 128 * np.repeat(rng.integers(200, 256, (120, 1)), 6, axis=1)
+    last = rng.integers(100, 128, (4, 120))
+    last[:, 0] = -1
+    return graph(
+        (6,),
+        (
+            as_kind(layer("a", (120,), threshold=90_000, v_decay=0), "graded_fixed"),
+            layer("b", (4,), threshold=100),
+        ),
+        ("in", "a", dense(drive), 0),
+        ("a", "b", dense(last), 0),
     )
 
 
@@ -325,6 +372,21 @@ def shapes(rng: Rng) -> Network:
     )
 
 
+def wide(rng: Rng) -> Network:
+    """More columns, rows, strides and groups than Lava's Conv counts to, and a padding that does so twice."""
+    return graph(
+        (1, 130, 140),
+        (
+            layer("a", (130, 1, 4), threshold=200),
+            layer("b", (130, 1, 4), threshold=100),
+            layer("c", (1, 1, 67), threshold=100),
+        ),
+        ("in", "a", kernel(rng, 130, 1, 1, 2, stride=(130, 40), dilation=(1, 9), low=0), 0),
+        ("a", "b", kernel(rng, 130, 1, 1, 1, low=20, groups=130), 0),
+        ("b", "c", kernel(rng, 1, 130, 1, 4, padding=(0, 66), stride=(1, 2), low=0), 0),
+    )
+
+
 def names(rng: Rng) -> Network:
     """Names that are no names in Python, are taken there, or become alike."""
     made = chain(
@@ -358,15 +420,19 @@ GRAPHS: dict[str, tuple[Build, float, int]] = {
     "long-delay": (long_delay, 0.3, 5),
     "biased-early": (biased_early, 0.2, 8),
     "without-input": (without_input, 0.2, 10),
+    "apart": (apart, 0.2, 10),
     "per-neuron": (per_neuron, 0.3, 10),
+    "integrators": (integrators, 0.2, 60),
     "adaptive": (adaptive, 0.2, 14),
     "resting": (resting, 0.3, 14),
     "values": (values, 0.2, 14),
+    "values-many": (values_many, 0.3, 10),
     "values-conv": (values_conv, 0.2, 14),
     "read-out": (read_out, 0.2, 10),
     "read-out-conv": (read_out_conv, 0.2, 10),
     "exponents": (exponents, 0.2, 12),
     "one-signed": (one_signed, 0.2, 10),
     "shapes": (shapes, 0.2, 10),
+    "wide": (wide, 0.3, 6),
     "names": (names, 0.3, 10),
 }

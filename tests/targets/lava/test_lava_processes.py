@@ -13,6 +13,7 @@ from snnc.errors import InputError
 from snnc.network import Network, Population, Projection, Semantics
 from snnc.ops import Linear
 from snnc.targets.lava.processes import SPARSE_BELOW, Plan, Synapses, plan
+from snnc.targets.lava.sums import LARGEST_VALUE, WORD
 from snnc.targets.lava.weights import Encoding, encode
 
 
@@ -101,6 +102,17 @@ def test_kernels_that_conv_cannot_hold_are_matrices() -> None:
         Encoding("EXCITATORY", 7),
         Encoding("INHIBITORY", 2),
     ]
+
+
+def test_large_sums_of_values_are_taken_in_parts() -> None:
+    """200 x 127 x (2^17 - 1) is more than 2^31, and less than twice that."""
+    network = too_many_values(-127)
+    made = plan(network)
+    parts = [s for s in made.synapses if s.pre == "a"]
+    assert [s.name for s in parts] == [f"a-b-1, part {k} of 2" for k in (1, 2)]
+    whole = network.projections[1].op.weight.toarray()
+    assert np.array_equal(sum(s.op.weight.toarray() for s in parts), whole)
+    assert max(abs(s.op.weight.astype(int)).sum(axis=1).max() for s in parts) * LARGEST_VALUE <= WORD
 
 
 def test_synapses_without_weights_are_left_out() -> None:
@@ -194,7 +206,7 @@ REFUSED: dict[str, tuple[Network, str, str]] = {
     ),
     "delay": (delayed(64), "projection 'p1'", "must wait for 64 steps; Lava's synapses hold 63"),
     "feedback": (backward(1), "projection 'c-a-3'", r"'c' \(layer 3\) back to 'a' \(layer 1\) within 2 steps"),
-    "values": (too_many_values(-127), "projection 'a-b-1'", "values of 'a' reach 131,071"),
+    "values": (too_many_values(255 << 7), "projection 'a-b-1'", "may sum up to 855,631,488,000, .* 32 bits hold"),
     "float": (
         Network(
             (

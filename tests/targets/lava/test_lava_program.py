@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,13 @@ from integer_chains import spikes
 from integer_graphs import GRAPHS
 from test_lava_run import CASES as CHAINS
 
+import snnc
+from snnc import cli
+from snnc.errors import InputError, UsageError
 from snnc.network import READ_OUT, Network
 from snnc.simulator import reference
 from snnc.targets.lava import program
+from snnc.targets.lava.listing import identifiers
 
 Build = Callable[[np.random.Generator], Network]
 
@@ -71,6 +76,8 @@ def play(python: Path, cases: list[Case], *options: str) -> None:
 
 ALL = {f"chain-{name}": (build, rate, steps) for name, (build, rate, steps, sparse) in CHAINS.items() if not sparse}
 ALL |= {f"graph-{name}": case for name, case in GRAPHS.items()}
+# A single sample takes no gates, but those that hold back what a bias fires too early.
+ALL |= {f"single-{name}": GRAPHS[name] for name in ("recurrent", "biased-early", "read-out", "delayed-conv")}
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +90,18 @@ def cases(lava: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.
         build, rate, steps = ALL[name]
         rng = np.random.default_rng(sum(name.encode()))
         network = build(rng)
-        made[name] = Case(network, spikes(rng, 3, steps, network.inputs[0].shape, rate), root / name)
+        made[name] = Case(
+            network,
+            spikes(rng, 1 if name.startswith("single") else 3, steps, network.inputs[0].shape, rate),
+            root / name,
+        )
     play(lava, list(made.values()))
     return made
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_program_spikes_as_the_specification(name: str, cases: dict[str, Case]) -> None:
-    """Every layer in every step of three samples that run back to back; of a read-out its membranes."""
+    """Every layer in every step of samples that run back to back; of a read-out its membranes."""
     case = cases[name]
     expected = reference.simulate(case.network, case.spikes)
     assert list(case.found) == [p.name for p in case.network.layers]
@@ -108,3 +119,161 @@ def test_a_program_is_plain_text(name: str, cases: dict[str, Case]) -> None:
     assert max(map(len, text.splitlines())) < 160
     for population in cases[name].network.layers:
         assert f"# Layer '{population.name}'" in text
+
+
+def small() -> Network:
+    return GRAPHS["branches"][0](np.random.default_rng(0))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_program_is_three_things(tmp_path: Path) -> None:
+    program.export(small(), tmp_path / "new" / "p")
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["p"]
+    assert sorted(p.name for p in (tmp_path / "new" / "p").iterdir()) == ["program.py", "snnc_lava", "weights.npz"]
+    with np.load(tmp_path / "new" / "p" / "weights.npz", allow_pickle=False) as weights:
+        assert all(weights[name].dtype.kind == "i" for name in weights.files)
+        # 12 x 30 with a fifth of its weights: the parts of a CSR matrix.
+        assert {"in_c_3_data", "in_c_3_indices", "in_c_3_indptr"} <= set(weights.files)
+
+
+@pytest.mark.parametrize("module", program.RUNTIME)
+def test_the_runtime_runs_on_lavas_own_python(module: str) -> None:
+    text = (Path(program.__file__).parent / "worker" / f"{module}.py").read_text()
+    tree = ast.parse(text, feature_version=(3, 10))
+    imported = {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
+    imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    ours = {name for name in imported if name.split(".")[0] in ("snnc", "snnc_lava")}
+    assert ours <= {"snnc_lava", *(f"snnc_lava.{name}" for name in program.RUNTIME)}
+
+
+def test_equal_networks_give_equal_bytes(tmp_path: Path) -> None:
+    program.export(small(), tmp_path / "a")
+    program.export(small(), tmp_path / "b")
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def test_a_program_replaces_an_earlier_one(tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    program.export(small(), tmp_path / "p")
+    first = files(tmp_path / "p")
+    (tmp_path / "p" / "__pycache__").mkdir()
+    program.export(GRAPHS["recurrent"][0](np.random.default_rng(0)), tmp_path / "p")
+    second = files(tmp_path / "p")
+    assert first.keys() == second.keys()
+    assert first["program.py"] != second["program.py"]
+    assert [p.name for p in tmp_path.iterdir()] == ["p"]
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_other_things_are_left_alone(beside: bool, tmp_path: Path) -> None:
+    """A folder of something else, and a program beside which somebody keeps results."""
+    if beside:
+        program.export(small(), tmp_path / "p")
+    (tmp_path / "p").mkdir(exist_ok=True)
+    (tmp_path / "p" / "thesis.tex").touch()
+    before = files(tmp_path)
+    with pytest.raises(UsageError, match="neither empty nor a program that was exported before") as caught:
+        program.export(GRAPHS["recurrent"][0](np.random.default_rng(0)), tmp_path / "p")
+    assert caught.value.where == str(tmp_path / "p")
+    assert files(tmp_path) == before
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "p").write_text("mine")
+    with pytest.raises(UsageError, match="it is a file"):
+        program.export(small(), tmp_path / "p")
+    with pytest.raises(UsageError, match="cannot write there"):
+        program.export(small(), tmp_path / "p" / "q")
+    assert (tmp_path / "p").read_text() == "mine"
+
+
+def test_nothing_is_written_of_what_lava_cannot_run(tmp_path: Path) -> None:
+    network = small()
+    network = replace(network, projections=(replace(network.projections[0], delay=64), *network.projections[1:]))
+    with pytest.raises(InputError, match="64 steps"):
+        program.export(network, tmp_path / "new" / "p")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("when", ["copy", "last"])
+def test_a_failure_in_the_middle_leaves_what_was_there(
+    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program.export(small(), tmp_path / "p")
+    before = files(tmp_path)
+    rename = Path.rename
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def last(self: Path, target: Path) -> Path:
+        return full() if self.parent.name.startswith(".p.") and self.name == "p" else rename(self, target)
+
+    if when == "copy":
+        monkeypatch.setattr(program.shutil, "copyfile", full)
+    else:
+        monkeypatch.setattr(Path, "rename", last)
+    with pytest.raises(UsageError, match="No space left"):
+        program.export(small(), tmp_path / "p")
+    assert files(tmp_path) == before
+
+
+HOSTILE = (
+    "a\nimport os #",
+    "b\rimport os",
+    '"""\nimport os\n"""',
+    "c\\",
+    "d\x00\u2028\udc80",
+    "{e}",
+    "' + 1 #",
+    "\n\n",
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_name_becomes_a_statement(name: str) -> None:
+    """Names come from files of strangers, and a program is run."""
+    plain = small()
+
+    def renamed(new: str) -> tuple[Network, str]:
+        network = Network(
+            tuple(replace(p, name=p.name + new) for p in plain.populations),
+            tuple(replace(p, name=p.name + new, pre=p.pre + new, post=p.post + new) for p in plain.projections),
+            tuple(output + new for output in plain.outputs),
+            plain.dt,
+            plain.name + new,
+        )
+        return network, program.write(program.plan(network))[0]
+
+    def shape(text: str) -> list[str]:
+        """The tree without its words."""
+        return [type(node).__name__ for node in ast.walk(ast.parse(text))]
+
+    network, text = renamed(name)
+    assert shape(text) == shape(renamed("")[1])
+    text.encode()
+    tree = ast.parse(text)
+    strings = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    assert {p.name for p in network.layers} <= set(strings)  # under which its spikes are found
+
+
+def test_names_become_names_in_python() -> None:
+    given = ["conv1", "1", "fc.1", "fc_1", "class", "weights", "é", "", "Conv1", "fc 1"]
+    expected = ["conv1", "n1", "fc_1", "fc_1_2", "class_2", "weights_2", "layer", "layer_2", "conv1_2", "fc_1_3"]
+    assert identifiers(given) == expected
+
+
+def test_the_command_line_writes_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = snnc.compile(small(), "loihi2")
+    image.save(tmp_path / "i.snnc")
+    assert cli.run(["lava", "export", str(tmp_path / "i.snnc"), "--program", str(tmp_path / "p")]) == 0
+    assert f"python {tmp_path / 'p' / 'program.py'} --help" in capsys.readouterr().out
+    text, _ = program.write(program.plan(image.network))
+    assert (tmp_path / "p" / "program.py").read_text() == text
+    for arguments in ([], ["--program", str(tmp_path / "q"), "-o", str(tmp_path / "q.net")]):
+        assert cli.run(["lava", "export", str(tmp_path / "i.snnc"), *arguments]) == 2
+        assert "one thing can be written at a time" in capsys.readouterr().err
+    assert not (tmp_path / "q").exists()
