@@ -27,6 +27,7 @@ numbers: setup
 	$(BIN)/python -m tests.experiments.digits
 	$(BIN)/python -m tests.experiments.tickets --suite digits
 	$(BIN)/python -m tests.experiments.networks
+	$(BIN)/python -m tests.experiments.resets
 	$(BIN)/python -m tests.experiments.lsnn_smnist
 	$(BIN)/python -m tests.experiments.pilotnet
 	$(BIN)/python -m tests.instances.score --write

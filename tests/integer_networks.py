@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from snnc import target as targets
 from snnc.image import Image, Mapping
-from snnc.network import NEURONS, Network, Population, Projection
+from snnc.network import NEURONS, SUBTRACTING, USUAL, Network, Population, Projection
 from snnc.ops import Conv2d, Linear, Op, Shape, canonical
 
 
@@ -50,18 +52,19 @@ def chain(*sizes: int, seed: int = 0, threshold: int = 100, density: float = 1) 
 
 
 @st.composite
-def networks(draw: st.DrawFn) -> Network:
+def networks(draw: st.DrawFn, limits: Sequence[int] = (1, 20, 127, 256, 4000, 32767)) -> Network:
     """Two or three layers, linear or convolutional, with any of: branches, recurrence, feedback, delays.
 
-    Weights reach from one bit to the whole of int16, so that currents wrap and membranes saturate.
+    limits: largest weights, of which a network has one. They reach from one bit to the whole of int16, so that
+    currents wrap and membranes saturate.
     """
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    limit = draw(st.sampled_from([1, 20, 127, 256, 4000, 32767]))
+    limit = draw(st.sampled_from(limits))
     shape = draw(st.sampled_from([(5,), (1,), (2, 6, 5), (4, 4, 7), (2, 9)]))
     populations, projections = [Population("in", shape, "input")], []
     for k in range(draw(st.integers(1, 3))):
         pre = populations[-1]
-        op = draw(_ops(pre.shape, rng, limit))
+        op = draw(operations(pre.shape, rng, limit))
         post = _random_population(draw, rng, f"layer{k}", op.output_shape(pre.shape), limit)
         populations.append(post)
         projections.append(
@@ -91,7 +94,8 @@ def _read_out(population: Population) -> Population:
 
 
 @st.composite
-def _ops(draw: st.DrawFn, shape: Shape, rng: np.random.Generator, limit: int) -> Op:
+def operations(draw: st.DrawFn, shape: Shape, rng: np.random.Generator, limit: int) -> Op:
+    """A matrix or, on images, a convolution, of any density from none to all."""
     if len(shape) == 1 or draw(st.booleans()):
         return linear(
             rng, draw(st.integers(1, 12)), int(np.prod(shape)), limit, draw(st.sampled_from([0, 0.1, 0.5, 1]))
@@ -129,14 +133,15 @@ def _random_population(draw: st.DrawFn, rng: np.random.Generator, name: str, sha
         threshold=rng.integers(0, threshold + 1, shape),
         bias=rng.integers(-bias, bias + 1, shape),
     )
-    kind = draw(st.integers(0, 7))
-    if kind < 4:
-        return plain
-    if kind == 4:
+    kind = draw(st.integers(0, 9))
+    how = draw(st.sampled_from([USUAL, USUAL, USUAL, *SUBTRACTING]))
+    if kind < 6:
+        return replace(plain, semantics=how)
+    if kind == 6:
         return Population(name, shape, "graded_fixed", plain.params)
-    if kind == 5:
+    if kind == 7:
         rest = rng.integers(0, draw(st.sampled_from([1, 3, 63])) + 1, shape).astype(np.int32)
-        return Population(name, shape, "cuba_fixed", {**plain.params, "refractory": rest})
+        return Population(name, shape, "cuba_fixed", {**plain.params, "refractory": rest}, how)
     jump = rng.integers(0, draw(st.sampled_from([1, limit, 1 << 17])) + 1, shape)
     second = {"w_decay": rng.integers(0, 4097, shape), "w_jump": np.minimum(jump, (1 << 17) - 1)}
     return adaptive(name, shape, **plain.params, **second)

@@ -206,13 +206,14 @@ class _Op(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     line: bool = False
 
 
-class _Population(msgspec.Struct, forbid_unknown_fields=True):
+class _Population(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     name: str
     shape: tuple[int, ...]
     neuron: str
     params: dict[str, str]
     reset: str
     compare: str
+    when: str = "now"
 
 
 class _Projection(msgspec.Struct, forbid_unknown_fields=True):
@@ -285,6 +286,7 @@ def pack(network: Network, members: Members) -> PackedNetwork:
             {k: members.add(v) for k, v in p.params.items()},
             p.semantics.reset,
             p.semantics.compare,
+            p.semantics.when,
         )
         for p in network.populations
     ]
@@ -371,7 +373,11 @@ def restore(packed: PackedNetwork, arrays: dict[str, np.ndarray]) -> Network:
     """Inverse of :func:`pack`; InputError where the parts do not fit together."""
     populations = tuple(
         Population(
-            p.name, p.shape, p.neuron, {k: arrays[a] for k, a in p.params.items()}, Semantics(p.reset, p.compare)
+            p.name,
+            p.shape,
+            p.neuron,
+            {k: arrays[a] for k, a in p.params.items()},
+            Semantics(p.reset, p.compare, p.when),
         )
         for p in packed.populations
     )

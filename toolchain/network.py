@@ -138,6 +138,9 @@ class Semantics:
 USUAL = Semantics()
 """The neuron of Loihi-style chips."""
 
+SUBTRACTING = tuple(Semantics("subtract", when=when) for when in CHOICES["when"])
+"""Those that take the threshold off, which integer neurons can be programmed to."""
+
 
 @dataclass(frozen=True, eq=False)
 class Population:
@@ -157,6 +160,11 @@ class Population:
     @property
     def size(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def subtracts(self) -> bool:
+        """Whether a spike takes the threshold off the membrane."""
+        return self.semantics.reset == "subtract"
 
     @property
     def compartments(self) -> int:
@@ -360,6 +368,15 @@ def _check_population(population: Population) -> None:
             f"got {', '.join(population.params) or 'none'}",
             where=where,
         )
+    known = (USUAL, *SUBTRACTING) if population.neuron == "cuba_fixed" else (USUAL,)
+    if population.neuron in INTEGER and population.semantics not in known:
+        names = (f.name for f in dataclasses.fields(Semantics))
+        strange = ", ".join(
+            f"{name} '{value}'"
+            for name in names
+            if (value := getattr(population.semantics, name)) != getattr(USUAL, name)
+        )
+        raise InputError(f"a {population.neuron} neuron has no {strange}", where=where, fix="compile the network again")
     for name, value in population.params.items():
         if value.shape != population.shape:
             raise InputError(f"{name} has shape {value.shape}, the layer {population.shape}", where=where)

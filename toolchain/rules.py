@@ -101,20 +101,31 @@ def _read_out(network: Network, population: Population, target: Target) -> bool:
 
 def reset(network: Network, target: Target) -> Iterator[Violation]:
     """After a spike the membrane returns in a way the chip knows, and to zero."""
-    for population in _float_neurons(network):
+    for population in network.layers:
+        if population.neuron not in (*SPIKING, *INTEGER):
+            continue
         where = f"layer '{population.name}'"
         kind = population.semantics.reset
         if kind not in target.neuron.resets:
-            kinds = " or ".join(target.neuron.resets)
-            more = f", {APPROXIMATE}" if kind != "none" else ""
+            kinds = " or ".join(f"'{known}'" for known in target.neuron.resets)
+            more = f", {APPROXIMATE}" if kind != "none" and population.neuron in SPIKING else ""
             yield Violation(
                 "reset",
                 where,
-                f"it resets by '{kind}'; {target.name} resets by '{kinds}'",
+                f"it resets by '{kind}'; {target.name} resets by {kinds}",
                 f'retrain with reset to zero (snntorch: reset_mechanism="zero"), use a target that can{more}',
                 "neuron.resets",
             )
-        elif np.any(population.params["v_reset"] != 0):
+        elif population.neuron in INTEGER and not _resets_then(population, target):
+            moments = " or ".join(f"'{known}'" for known in target.neuron.moments)
+            yield Violation(
+                "reset",
+                where,
+                f"it subtracts '{population.semantics.when}'; {target.name} subtracts {moments}",
+                "compile the network for this chip",
+                "neuron.moments",
+            )
+        elif np.any(population.params.get("v_reset", 0) != 0):
             yield Violation(
                 "reset",
                 where,
@@ -142,7 +153,7 @@ def compare(network: Network, target: Target) -> Iterator[Violation]:
 
 
 def order_of_updates(network: Network, target: Target) -> Iterator[Violation]:
-    """A neuron starts at 0, spikes at most once per step, resets in that step, and sends the spike at once."""
+    """A neuron starts at 0, spikes at most once per step, resets when the chip can, and sends the spike at once."""
     usual = {
         "when": ("now", "resets by the rule '{}' of its framework"),
         "spikes": ("one", "spikes several times per step"),
@@ -152,8 +163,8 @@ def order_of_updates(network: Network, target: Target) -> Iterator[Violation]:
     }
     for population in (p for p in network.layers if p.neuron in (*SPIKING, *ANALOGUE)):
         for field, (expected, says) in usual.items():
-            if field == "when" and population.semantics.reset not in target.neuron.resets:
-                continue  # another rule speaks of that reset
+            if field == "when" and _resets_then(population, target):
+                continue
             if population.neuron in ANALOGUE and not _matters(field, population):
                 continue
             value = getattr(population.semantics, field)
@@ -173,6 +184,14 @@ def order_of_updates(network: Network, target: Target) -> Iterator[Violation]:
                 f"its bias begins in step {projection.bias_start}; on {target.name} a bias is always there",
                 f"read the file with other --semantics, {APPROXIMATE}",
             )
+
+
+def _resets_then(population: Population, target: Target) -> bool:
+    """Whether the chip resets when the population does, or another rule speaks of its reset."""
+    how = population.semantics
+    if population.subtracts:
+        return how.reset not in target.neuron.resets or how.when in target.neuron.moments
+    return how.when == "now" or how.reset not in target.neuron.resets
 
 
 _SCALE = "scale weights, thresholds and biases of the layer down together"
@@ -377,11 +396,11 @@ def check_operations(network: Network, target: Target) -> list[Violation]:
 
 
 # Those that hold of integer networks on the chip, too; a quantised layer may be empty, for instance.
-_WIDTHS = ("neuron", "integers", "delay")
+_WIDTHS = ("neuron", "reset", "integers", "delay")
 
 
 def check_widths(network: Network, target: Target) -> list[Violation]:
-    """Every weight, register, delay and neuron of an integer network that the target cannot hold."""
+    """Every weight, register, delay, neuron and reset of an integer network that the target does not have."""
     return [v for rule in OPERATION_RULES if rule.name in _WIDTHS for v in rule.check(network, target)]
 
 

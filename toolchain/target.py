@@ -111,10 +111,11 @@ class Grid:
 class Neuron(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The integer neuron: its model (a key of ``snnc.network.NEURONS``) and register widths in bits.
 
-    threshold_bits, bias_bits: widths of the mantissas, unsigned and signed. resets: what a spike may do. membranes:
-    whether they can be read, so that neurons that never spike are a read-out. joins: whether the membrane of one
-    compartment can be added to another's, so that neurons can adapt. graded: whether spikes can carry values.
-    refractory_limit: most steps for which a neuron can rest after a spike; none, if not given.
+    threshold_bits, bias_bits: widths of the mantissas, unsigned and signed. resets: what a spike may do. moments: when
+    a subtraction may act (:class:`snnc.network.Semantics`, `when`). membranes: whether they can be read, so that
+    neurons that never spike are a read-out. joins: whether the membrane of one compartment can be added to another's,
+    so that neurons can adapt. graded: whether spikes can carry values. refractory_limit: most steps for which a neuron
+    can rest after a spike; none, if not given.
     """
 
     model: Literal["cuba_fixed"]
@@ -122,6 +123,7 @@ class Neuron(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threshold_bits: Count
     bias_bits: Count
     resets: tuple[str, ...]
+    moments: tuple[str, ...] = ("now",)
     membranes: bool = False
     joins: bool = False
     graded: bool = False

@@ -181,7 +181,7 @@ def _neurons(name: str, n: Neurons, arrays: dict[str, np.ndarray]) -> list[str]:
         if population.neuron == GRADED:
             lines.append("    graded=True,")
         if population.semantics.reset == "subtract" and population.neuron != READ_OUT:
-            lines.append("    subtract=True,")
+            lines.append(f"    subtract={population.semantics.when!r},")
         lines.append(f"    needs={'; '.join(n.needs)!r},")
     return [*lines, "    reset_interval=steps,", f"    reset_offset={n.late + 1},", ")"]
 

@@ -25,7 +25,7 @@ Progress = Callable[[int, int], None]
 Traces = dict[tuple[str, str], np.ndarray]
 Through = Literal["net", "program"]
 
-BYTES = {"spikes": 1, "u": 4, "v": 4}
+BYTES = {"spikes": 1, "u": 8, "v": 4}
 """What is recorded, and what one neuron takes of it in one step."""
 
 BLOCK_BYTES = 64 << 20
@@ -92,10 +92,10 @@ def play(
     progress: called with (steps done, steps in all).
 
     Yields consecutive samples, as few as :data:`BLOCK_BYTES` asks for, and (kind, name of layer) -> (samples, steps,
-    *shape) in model time, in network order: "spikes", bool; "u" and "v", int32, as they are after the step; without
-    `registers` only the v of a read-out, which has no spikes. Raises InputError where the network is not one that Lava
-    runs or the samples do not fit it, UsageError where Lava is not set up or is silent for too long, LavaError where it
-    fails.
+    *shape) in model time, in network order: "spikes", bool; "u", int64, and "v", int32, as they are after the step;
+    without `registers` only the v of a read-out, which has no spikes. Raises InputError where the network is not one
+    that Lava runs or the samples do not fit it, UsageError where Lava is not set up or is silent for too long,
+    LavaError where it fails.
     """
     feed = input_of(network)
     expect(recording, feed.shape)
@@ -110,6 +110,8 @@ def play(
     with tempfile.TemporaryDirectory(prefix="snnc-lava-") as name:
         folder = Path(name)
         written = _write(network, recording, through, sparse, folder)
+        if graded and written.largest == 1:
+            raise InputError("spikes must be zeros and ones here", where=recording.name, fix="threshold the data first")
         request = written.request | {
             "spikes": str(folder / "spikes.npy"),
             "steps": recording.steps,
@@ -183,8 +185,6 @@ def _write(network: Network, recording: Recording, through: Through, sparse: boo
 def _check_values(spikes: np.ndarray, largest: int, where: str) -> None:
     """InputError for values of an input that Lava would not sum up as we do."""
     found = int(np.abs(spikes).max())
-    if largest == 1:
-        raise InputError("spikes must be zeros and ones here", where=where, fix="threshold the data first")
     if found > largest:
         raise InputError(
             f"the data holds {found:,}; beyond {largest:,} sums of this network can overflow in Lava",

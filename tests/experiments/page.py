@@ -15,6 +15,7 @@ PAGE = ROOT / "docs/numbers.md"
 PARTS = {
     "digits": "tests.experiments.digits",
     "networks": "tests.experiments.networks",
+    "resets": "tests.experiments.resets",
     "silicon": "tests.experiments.lsnn_smnist",
     "loihi2": "tests.experiments.pilotnet",
     "mapping": "tests.instances.score --write",

@@ -51,6 +51,13 @@ def page(made: list[Row]) -> str:
     return ticket_page.page({"digits": [run(made)]}, {"digits": "python -m it"}, {"digits": "tickets-digits.svg"})
 
 
+def test_the_page_tells_why_a_network_was_not_simulated() -> None:
+    reason = "its layers multiply spikes"
+    told = page([replace(each, note=reason) for each in rows()])
+    assert told.count(f"- Not simulated on loihi: {reason}.") == 1
+    assert "Not simulated" not in page(rows())
+
+
 def test_the_page_shows_means_and_spreads_of_the_seeds() -> None:
     text = page(rows())
     assert "| dense, 15 epochs | 96.0 (95.0 .. 97.0) |  |  |  |" in text

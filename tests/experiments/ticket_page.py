@@ -128,14 +128,20 @@ def _suite(suite: str, rows: Sequence[Row]) -> list[str]:
         plain = [row for row in own if row.patches is None]
         patched = [row for row in own if row.patches is not None or row.dense]
         if len(plain) > len([row for row in plain if row.dense]):
-            lines += ["", f"### {model}: weights removed"]
+            lines += ["", f"### {model}: weights removed", *_not_run(plain)]
             lines += [*_tables(plain, lambda row: row.sparsity), *_equal(plain), *_prose(plain)]
         if any(row.patches for row in patched):
-            lines += ["", f"### {model}: patches removed"]
+            lines += ["", f"### {model}: patches removed", *_not_run(patched)]
             lines += [*_tables(patched, lambda row: row.patches or 0.0), *_patch_prose(patched)]
     if suite == "cifar10":
         lines += _published(rows)
     return lines
+
+
+def _not_run(rows: Sequence[Row]) -> list[str]:
+    """Why some were not simulated on the chip."""
+    notes = sorted({row.note for row in rows if row.note})
+    return ["", *(f"- Not simulated on loihi: {note}." for note in notes)] if notes else []
 
 
 def _tables(rows: Sequence[Row], axis: Callable[[Row], float]) -> list[str]:

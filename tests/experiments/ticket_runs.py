@@ -47,11 +47,11 @@ class Study(Session):
     @property
     def trained(self) -> Stage | None:
         """Its dense training, where it has been done."""
-        return self._stages.get("dense")
+        return self.stages.get("dense")
 
     def train(self, name: str, *args: Any, **options: Any) -> Stage:
         if name == "dense" and self.dense:
-            self._stages.setdefault(name, self.dense)
+            self.stages.setdefault(name, self.dense)
         return super().train(name, *args, **options)
 
     def finish(self, *args: Any, **options: Any) -> Checkpoint:
@@ -164,7 +164,11 @@ def _row(
     try:
         found = _compiled(session, model, data.test, groups)
     except SnncError as error:
-        found = {"synops": operations(model, data.test.first(SAMPLES)), "note": error.message}
+        found = {
+            "synops": operations(model, data.test.first(SAMPLES)),
+            "note": error.message,
+            **_mapped(session, model),
+        }
     if job.cores and sparsity and not control:
         found["utilisation"] = (
             Chip(chips.load(CHIP)).compiler(session, job.cores)(model, groups and dict(groups)).utilisation
@@ -208,6 +212,17 @@ def _compiled(
         "cores": side.cores,
         "energy": side.energy_pj * 1e-12,
     }
+
+
+def _mapped(session: Session, model: SpikingNetwork) -> dict[str, Any]:
+    """What is known of an image without running it; nothing of a network that does not compile."""
+    recipe = session.recipe
+    try:
+        network = from_module(model, dt=recipe.dt, bits=recipe.bits)
+        image = pipeline.compile(network, chips.load(CHIP), options=Options(bits=recipe.bits)).image
+    except SnncError:  # its reason is in the note
+        return {}
+    return {"memory": int(image.usage.synapse_bits.sum()) / 8, "cores": image.cores}
 
 
 def operations(model: SpikingNetwork, samples: Samples) -> float:

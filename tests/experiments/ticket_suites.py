@@ -113,7 +113,7 @@ def mnist(seed: int, asked: Asked) -> Iterator[Job]:
     data = f"idx={asked.folder('mnist')}:steps=4"
     recipe = replace(models.recipe("mlp-idx"), data=data)
 
-    def job(method: str, searches: tuple[Search, ...], **options: Any) -> Job:
+    def job(method: str, searches: tuple[Search, ...], recipe: Recipe = recipe, **options: Any) -> Job:
         return Job("mnist", method, recipe, seed, searches, walk=method.startswith("imp"), **options)
 
     levels = (0.5, 0.8, 0.9, 0.95, 0.98)
@@ -121,6 +121,8 @@ def mnist(seed: int, asked: Asked) -> Iterator[Job]:
     yield job("imp, priced", imp(*levels, objective=CHEAPEST, penalty=asked.penalty), choice=True)
     yield job("binw-conns", tuple(Search("binw-conns", sparsity=s) for s in levels[2:]))
     yield job("imp, small steps", imp(*SMALL_STEPS), at=(0.95, 0.98))
+    longer = replace(recipe, epochs=40, slope=5)
+    yield job("imp, 40 epochs", imp(0.8, 0.95, 0.98), longer, at=(0.95, 0.98), dense=True)
 
 
 def nmnist(seed: int, asked: Asked) -> Iterator[Job]:

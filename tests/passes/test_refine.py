@@ -74,6 +74,17 @@ def test_what_was_asked_for_stays(options: dict[str, Any]) -> None:
     assert refined.core_of is placed.core_of
 
 
+@pytest.mark.parametrize("cores", [14, 16, 40])
+def test_so_many_cores_stay_in_use(cores: int) -> None:
+    placed = before(cores=cores)
+    refined = refine.run(placed)
+    assert placed.core_of is not None
+    assert refined.core_of is not None
+    assert refined.log["refine"]["moved"] > 0
+    assert len(np.unique(placed.core_of[placed.core_of >= 0])) == cores
+    assert len(np.unique(refined.core_of[refined.core_of >= 0])) == cores
+
+
 def test_loads_stay_even() -> None:
     placed = before(balance=True)
     refined = refine.run(placed)

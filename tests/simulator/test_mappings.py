@@ -18,7 +18,7 @@ from snnc import ops
 from snnc.compilation import Options
 from snnc.image import Image, Mapping
 from snnc.mapping import portfolio, refinement
-from snnc.network import Network, Population, Projection
+from snnc.network import Network, Projection
 from snnc.ops import Linear, canonical
 from snnc.passes.partition import partition
 from snnc.samples import Samples
@@ -90,7 +90,7 @@ def test_numbering_neurons_otherwise_changes_no_spike(data: st.DataObject) -> No
 def permuted(network: Network, orders: dict[str, np.ndarray]) -> Network:
     """The same network, neuron k of which is neuron orders[k] of the given one."""
     populations = [
-        Population(p.name, (p.size,), p.neuron, {k: v.ravel()[orders[p.name]] for k, v in p.params.items()})
+        replace(p, shape=(p.size,), params={k: v.ravel()[orders[p.name]] for k, v in p.params.items()})
         for p in network.populations
     ]
     projections = []

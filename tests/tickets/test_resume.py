@@ -15,7 +15,7 @@ from small_runs import CONV, MLP, watched
 from snnc import tickets
 from snnc.errors import InputError, UsageError
 from snnc.models.recipe import Recipe
-from snnc.tickets import training
+from snnc.tickets import archive, training
 
 # Of a dense training over 3 epochs and two rounds over 2, after rewinding to epoch 1.
 REQUEST: dict[str, Any] = {"sparsity": 0.9, "rounds": 2}
@@ -177,6 +177,66 @@ def test_a_file_that_is_no_unfinished_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not an unfinished run") as caught:
         tickets.find(MLP, **REQUEST, out=out, resume=True)
     assert (caught.value.where, caught.value.fix) == (str(partial), "run again without resuming")
+
+
+def _without(*path: str) -> Callable[[Any], None]:
+    """A change of a record that leaves out what `path` leads to."""
+
+    def change(plain: Any) -> None:
+        for key in path[:-1]:
+            plain = plain[key]
+        del plain[path[-1]]
+
+    return change
+
+
+def _with(value: Any, *path: str) -> Callable[[Any], None]:
+    def change(plain: Any) -> None:
+        for key in path[:-1]:
+            plain = plain[key]
+        plain[path[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _without("stages"),
+        _with([1], "stages"),
+        _with(3, "stages", "dense"),
+        _without("stages", "dense", "state"),
+        _without("stages", "dense", "masks"),
+        _with({"fc1.weight": 3}, "stages", "dense", "masks"),
+        _with([], "stages", "dense", "log"),
+        _with([{"loss": 1.0}], "stages", "dense", "log"),
+        _with([1.0], "stages", "dense", "state"),
+        _with({"fc1.weight": torch.ones(3)}, "stages", "dense", "state"),
+        _without("current"),
+        _without("current", "stage"),
+        _without("current", "state"),
+        _with({}, "current", "state"),
+        _with([], "current", "log"),
+        _with({}, "current", "optimizer"),
+        _with("soon", "current", "epoch"),
+    ],
+)
+def test_a_record_that_was_tampered_with_is_refused(change: Callable[[Any], None], tmp_path: Path) -> None:
+    """And kept as it is, whatever is missing or of another kind."""
+    out = tmp_path / "a.pt"
+    partial = out.with_name("a.pt.partial")
+    interrupt(out, 4)  # in the first round: a finished stage and a current one
+    plain = archive.load_plain(partial)
+    assert set(plain["stages"]) == {"dense"}
+    assert plain["current"] is not None
+    change(plain)
+    torch.save(plain, partial)
+    before = partial.read_bytes()
+    with pytest.raises(InputError, match="record") as caught:
+        tickets.find(MLP, **REQUEST, out=out, resume=True)
+    assert (caught.value.where, caught.value.fix) == (str(partial), "run again without resuming")
+    assert partial.read_bytes() == before
+    assert not out.exists()
 
 
 def test_streams_are_independent_and_repeatable() -> None:

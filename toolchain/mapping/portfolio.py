@@ -99,7 +99,7 @@ def best_mapping(
     most: cores there are. how: "auto", "layers" or "hypergraph". cores: how many to use, at least. Better is what
     keeps the limits, then what has less traffic, on at most a tenth more cores than the fewest; with `few` on no more.
     """
-    spread = problem if cores is None else _spread(problem, cores)
+    spread = problem if cores is None else spread_over(problem, cores)
     base = layer_order(spread, most)
     found = [base]
     if (
@@ -207,13 +207,14 @@ def _core_counts(problem: Problem, base: Found, cores: int | None, most: int) ->
     return sorted(k for k in counts if k <= min(base.cores, most))
 
 
-def _spread(problem: Problem, cores: int) -> Problem:
-    """The problem on cores so small that it takes `cores` of them."""
+def spread_over(problem: Problem, cores: int) -> Problem:
+    """The problem on cores so small that it takes `cores` of them, at least."""
     extent = problem.extent()
     neurons = int(extent.sum())
-    if neurons > (cores - 1) * problem.limits.most[NEURONS]:
+    if cores < 2 or neurons > (cores - 1) * problem.limits.most[NEURONS]:
         return problem
-    room = max(int(extent.max()), math.ceil(1.03 * neurons / cores))
+    # Some room for the search, but never so much that a core less would do.
+    room = max(int(extent.max()), min(math.ceil(1.03 * neurons / cores), math.ceil(neurons / (cores - 1)) - 1))
     most = problem.limits.most.copy()
     most[NEURONS] = min(most[NEURONS], room)
     return replace(problem, limits=problem.limits._replace(most=most))

@@ -20,21 +20,24 @@ def run(c: Compilation) -> Compilation:
     """Replace what the target of `c` cannot do, if `c.options.approximate`."""
     if not c.options.approximate:
         return c.found(approximate={"asked": False, "layers": []})
-    network, changes = nearest(c.network, c.target.neuron.resets)
+    network, changes = nearest(c.network, c.target.neuron.resets, moments=c.target.neuron.moments)
     layers = [{"layer": name, "changes": what} for name, what in changes.items() if what]
     return replace(c, network=network).found(approximate={"asked": True, "layers": layers})
 
 
 def nearest(
-    network: Network, resets: tuple[str, ...], compares: tuple[str, ...] = (">",)
+    network: Network,
+    resets: tuple[str, ...],
+    compares: tuple[str, ...] = (">",),
+    moments: tuple[str, ...] = ("now",),
 ) -> tuple[Network, dict[str, list[str]]]:
     """The network with what neurons of a chip can do, and what changed in each layer, in words.
 
-    resets, compares: what the chip can do, by the names of :class:`snnc.network.Semantics`; the first of each stands
-    for those that it cannot.
+    resets, compares, moments (of a subtraction): what the chip can do, by the names of
+    :class:`snnc.network.Semantics`; the first of each stands for those that it cannot.
     """
     changes: dict[str, list[str]] = {p.name: [] for p in network.populations}
-    populations = tuple(_nearest(p, resets, compares) for p in network.populations)
+    populations = tuple(_nearest(p, resets, compares, moments) for p in network.populations)
     for before, after in zip(network.populations, populations, strict=True):
         changes[before.name] += _changes(before, after)
     return _late_biases(replace(network, populations=populations), changes), changes
@@ -47,7 +50,9 @@ def _late_biases(network: Network, changes: dict[str, list[str]]) -> Network:
     return replace(network, projections=tuple(replace(p, bias_start=0) for p in network.projections))
 
 
-def _nearest(population: Population, resets: tuple[str, ...], compares: tuple[str, ...]) -> Population:
+def _nearest(
+    population: Population, resets: tuple[str, ...], compares: tuple[str, ...], moments: tuple[str, ...]
+) -> Population:
     """The population with semantics that the chip has; one that never resets has none that comes near."""
     how = population.semantics
     if population.neuron in ANALOGUE:
@@ -57,7 +62,8 @@ def _nearest(population: Population, resets: tuple[str, ...], compares: tuple[st
         return population
     reset = how.reset if how.reset in resets else resets[0]
     compare = how.compare if how.compare in compares else compares[0]
-    nearest = Semantics(reset=reset, compare=compare, decay=how.decay, gain=how.gain, arithmetic=how.arithmetic)
+    moment = (how.when if how.when in moments else moments[0]) if reset == "subtract" else "now"
+    nearest = Semantics(reset, compare, moment, decay=how.decay, gain=how.gain, arithmetic=how.arithmetic)
     params = dict(population.params)
     if how.reset == "value" and reset == "zero":
         # Potentials are counted from v_reset; that the membrane starts there is what is approximate.

@@ -72,11 +72,13 @@ def _costs(c: Compilation) -> tuple[float, float]:
 
 def _moved(c: Compilation, hop: float) -> np.ndarray:
     """Core of each neuron after the search, int32 (neurons,); a core may have become empty."""
-    from snnc.mapping import balance, problem, refinement, tiles  # as in partition
+    from snnc.mapping import balance, portfolio, problem, refinement, tiles  # as in partition
 
     assert c.core_of is not None
     assert c.site_of is not None
     task = problem.build(c.network, c.rates, c.target, tiles.cut(c.network, c.target))
+    if c.options.cores is not None:
+        task = portfolio.spread_over(task, c.options.cores)
     core = c.core_of[task.graph.members[task.graph.member_ptr[:-1]]].astype(np.int64)
     if c.options.balance:
         task = balance.kept_even(task, core, task.synapses())

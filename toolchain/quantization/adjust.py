@@ -17,13 +17,14 @@ import numpy as np
 from scipy import sparse
 
 from snnc import ops
-from snnc.network import Projection
+from snnc.network import Population, Projection
 from snnc.ops import Conv2d
 from snnc.processors import processors
 from snnc.quantization.grid import Limits, Rounded, Scale, grid, held, values
 from snnc.quantization.trial import Trial
 from snnc.simulator.common import integer_params
 from snnc.simulator.reference import DECAY, UNIT
+from snnc.simulator.tables import reset_of
 
 # The distance from the threshold, in thresholds, costs this.
 NEAR = 0.5
@@ -175,7 +176,7 @@ def _descend(
     )
     heard = np.asarray(spikes.any(axis=2))
     goal = np.ascontiguousarray(wanted.transpose(2, 0, 1)).view(np.uint8)
-    table = _table(now)
+    table = neuron_table(now.population)
 
     def share(weights: np.ndarray) -> int:
         return kernels.descend(
@@ -203,8 +204,10 @@ def _descend(
         return sum(pool.map(share, parts))
 
 
-def _table(now: Rounded) -> np.ndarray:
-    """The parameters of the neurons as the kernel takes them, int64 (neurons, 4)."""
-    params = integer_params(now.population)
+def neuron_table(population: Population) -> np.ndarray:
+    """The parameters of the neurons as the kernel takes them, int64 (neurons, 5)."""
+    params = integer_params(population)
     keep = [(1 << DECAY) - params[name] for name in ("u_decay", "v_decay")]
-    return np.ascontiguousarray(np.stack([*keep, params["bias"] << UNIT, params["threshold"] << UNIT], axis=1))
+    reset = np.full(population.size, reset_of(population))
+    columns = [*keep, params["bias"] << UNIT, params["threshold"] << UNIT, reset]
+    return np.ascontiguousarray(np.stack(columns, axis=1))

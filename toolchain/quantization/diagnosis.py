@@ -53,7 +53,8 @@ def of_registers(network: Network, rasters: Mapping[str, np.ndarray]) -> Iterato
             text = f"is saturated: its currents wrap around in {wraps:,} of {updates:,} updates; use fewer --bits"
             yield Diagnosis("current-limit", population.name, text)
         if clips:
-            end = "an" if population.neuron == READ_OUT else "the lower"
+            both = population.neuron == READ_OUT or population.subtracts
+            end = "an" if both else "the lower"
             text = f"is saturated: its membranes reach {end} end of their range in {clips:,} of {updates:,} updates"
             yield Diagnosis("membrane-limit", population.name, text)
 
@@ -83,7 +84,8 @@ def of_rates(
 def saturated(network: Network, name: str, rasters: Mapping[str, np.ndarray]) -> tuple[int, int, int]:
     """How often currents of a layer wrap, and membranes are held at the lower end; and updates in all.
 
-    At the upper end a membrane spikes, whose value is then of no consequence, unless it is read out.
+    At the upper end a membrane spikes, whose value is then of no consequence, unless it is read out, or the threshold
+    is subtracted from it.
     """
     population = network[name]
     samples, steps = rasters[name].shape[:2]
@@ -99,14 +101,19 @@ def saturated(network: Network, name: str, rasters: Mapping[str, np.ndarray]) ->
         flat = matrix.astype(np.int64) @ fed.reshape(-1, fed.shape[2]).T
         drive[:, lag:] += flat.T.reshape(samples, -1, population.size)
     u = v = np.zeros((samples, population.size), np.int64)
+    how, threshold = population.semantics, params.get("threshold", np.int64(0)) << UNIT
     wraps = clips = 0
     for t in range(steps):
         current = shift_to_zero(u * (4096 - params["u_decay"]), 12) + (drive[:, t] << UNIT)
         wraps += int(np.count_nonzero((current > RANGE) | (current <= -RANGE)))
-        u, v, _ = step(params, u, v, drive[:, t])
+        again = v > threshold
+        u, v, spikes = step(params, u, v, drive[:, t], how=how)
         clips += int(np.count_nonzero(v <= -RANGE + 1))
         if population.neuron == READ_OUT:
             clips += int(np.count_nonzero(v >= RANGE - 1))
+        elif population.subtracts:
+            taken = spikes & ~again if how.when == "recheck" else spikes & (how.when == "now")
+            clips += int(np.count_nonzero(v + taken * threshold >= RANGE - 1))
     return wraps, clips, updates
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from scipy import sparse
 
 from snnc import euler, ops
-from snnc.network import ANALOGUE, READ_OUT, Network, Population, Projection, Semantics
+from snnc.network import ANALOGUE, READ_OUT, USUAL, Network, Population, Projection, Semantics
 from snnc.ops import Conv2d, Linear
 from snnc.target import Target
 
@@ -129,6 +129,11 @@ class Layer:
     def decays(self) -> bool:
         """Whether membranes or currents fade; else a membrane is a whole number of weights and biases."""
         return bool(np.any(self.form.beta != 1) or np.any(self.form.alpha != 0))
+
+    @property
+    def subtracts(self) -> bool:
+        """Whether a spike takes the threshold off the membrane, instead of all of it."""
+        return self.population.subtracts and not self.reads
 
     @cached_property
     def channels(self) -> np.ndarray:
@@ -262,12 +267,14 @@ def registers(layer: Layer, scale: Scale, limits: Limits, model: str) -> Populat
     """The neurons of the layer with integer parameters.
 
     Where nothing decays, membranes are whole numbers, which are above a threshold if they are above its whole part.
-    Where membranes decay, the nearest whole number does best. But what arrives at rest in one step is, of exact
-    weights, a multiple of them: a threshold that was rounded up onto one would stop what passes in the float network.
+    Where membranes decay, or thresholds are subtracted, whose errors add up, the nearest whole number does best. But
+    what arrives at rest in one step is, of exact weights, a multiple of them: a threshold that was rounded up onto one
+    would stop what passes in the float network.
     """
     form = layer.form
     threshold = layer.threshold * scale.unit
-    whole = np.rint(threshold) if layer.decays else np.floor(threshold + ROUNDING)
+    nearest = layer.decays or layer.subtracts
+    whole = np.rint(threshold) if nearest else np.floor(threshold + ROUNDING)
     if scale.exact:
         whole = np.where((whole % 2**scale.exponent == 0) & (whole > threshold + ROUNDING), whole - 1, whole)
     exact = {
@@ -282,7 +289,8 @@ def registers(layer: Layer, scale: Scale, limits: Limits, model: str) -> Populat
         del exact["threshold"]
     shape = layer.population.shape
     params = {name: np.rint(value).astype(np.int32).reshape(shape) for name, value in exact.items()}
-    return Population(layer.name, shape, model, params, Semantics())
+    how = Semantics("subtract", when=layer.population.semantics.when) if layer.subtracts else USUAL
+    return Population(layer.name, shape, model, params, how)
 
 
 def values(projection: Projection) -> np.ndarray:

@@ -27,6 +27,9 @@ def chip_sheet(chip: Chip) -> str:
     for field, number in chip.numbers():
         value = " ".join(map(str, number.value)) if isinstance(number.value, tuple) else f"{number.value:,}"
         rows.append(f"  {field:40}{value:>20}  {number.kind:10}{number.source:14} {number.note}".rstrip())
+    rows.append(f"  {'neuron.resets':40}{', '.join(chip.neuron.resets):>20}")
+    if isinstance(chip, Target) and "subtract" in chip.neuron.resets:
+        rows.append(f"  {'neuron.moments':40}{', '.join(chip.neuron.moments):>20}")
     sets = chip.costs if isinstance(chip, Target) else {}
     rows += ["", "constants (--timing NAME)"] if sets else []
     for name, costs in sets.items():

@@ -34,11 +34,18 @@ def integer_params(population: Population) -> dict[str, np.ndarray]:
             raise InputError(f"{name} is {value.dtype}, not int32", where=where, fix=QUANTIZE)
         if name == "refractory" and value.min() < 0:
             raise InputError(f"refractory counts steps, got {value.min()}", where=where)
-        if name == "threshold" and population.neuron == GRADED and value.min() < 0:
-            raise InputError(f"neurons that send values need a threshold of 0 or more, got {value.min()}", where=where)
+        if name == "threshold" and value.min() < 0 and (what := _needs_a_threshold(population)):
+            raise InputError(f"neurons that {what} need a threshold of 0 or more, got {value.min()}", where=where)
         if name.endswith("decay") and (value.min() < 0 or value.max() > 4096):
             raise InputError(f"{name} must be 0..4096, got {value.min()}..{value.max()}", where=where)
     return {name: value.ravel().astype(np.int64) for name, value in population.params.items()}
+
+
+def _needs_a_threshold(population: Population) -> str:
+    """What neurons do that is not defined below 0; empty where nothing is."""
+    if population.neuron == GRADED:
+        return "send values"
+    return "reset by subtraction" if population.subtracts else ""
 
 
 def integer_op(projection: Projection) -> Linear | Conv2d:

@@ -20,7 +20,6 @@ from snnc.jit import lean
 from snnc.simulator.counting import BUSY, count_step, end_step, follow
 from snnc.simulator.fans import FIRST, PHASE_X, PHASE_Y, PLAIN, SHIFT_X, SHIFT_Y, START, STOP
 from snnc.simulator.instructions import different_bytes, lowest_bit, prefetch
-from snnc.simulator.reference import DECAY, RANGE, UNIT
 from snnc.simulator.state import Record, Scratch, State
 from snnc.simulator.tables import (
     CHANNELS,
@@ -44,8 +43,7 @@ from snnc.simulator.tables import (
     Places,
 )
 from snnc.simulator.timing import ACTIVE
-
-LOW = (1 << DECAY) - 1
+from snnc.simulator.updates import update, update_rich
 
 # Synapses added in a loop of fixed length; entries of 3 or 4 bytes that a line of cache holds for sure; how many
 # events after the present one is the one whose memory is asked for.
@@ -204,105 +202,6 @@ def _deliver_conv(
 
 
 @lean
-def _update(
-    a: np.ndarray,
-    u: np.ndarray,
-    v: np.ndarray,
-    keep_u: np.ndarray,
-    keep_v: np.ndarray,
-    bias: np.ndarray,
-    threshold: np.ndarray,
-    fired: np.ndarray,
-    busy: np.ndarray,
-) -> int:
-    """One step of neurons; clears `a`, writes `fired` and `busy` (active). Returns how many were active.
-
-    |x| * keep >> 12 is taken in two halves, (|x| >> 12) * keep + ((|x| & 4095) * keep >> 12): the same
-    number, and it stays within 32 bits. The casts keep numba from widening, so that the loop fills
-    whole vectors.
-    """
-    t = u.dtype.type
-    active = np.int32(0)
-    for i in range(len(a)):
-        old_u, old_v, drive = u[i], v[i], a[i]
-        works = ((old_u != 0) & (keep_u[i] != 0)) | (old_v != 0) | (drive != 0) | (bias[i] != 0)
-        active = np.int32(active + works)
-        busy[i] = works
-        size = t(abs(old_u))
-        kept = t(t(t(size >> DECAY) * keep_u[i]) + t(t(t(size & LOW) * keep_u[i]) >> DECAY))
-        new_u = t((kept if old_u >= 0 else t(-kept)) + t(drive << UNIT))
-        if new_u > RANGE:
-            new_u = t(new_u - 2 * RANGE)
-        elif new_u <= -RANGE:
-            new_u = t(new_u + 2 * RANGE)
-        size = t(abs(old_v))
-        kept = t(t(t(size >> DECAY) * keep_v[i]) + t(t(t(size & LOW) * keep_v[i]) >> DECAY))
-        new_v = t(t((kept if old_v >= 0 else t(-kept)) + new_u) + bias[i])
-        new_v = t(min(max(new_v, t(-RANGE + 1)), t(RANGE - 1)))
-        spike = new_v > threshold[i]
-        a[i] = 0
-        u[i] = new_u
-        v[i] = t(0) if spike else new_v
-        fired[i] = spike
-    return int(active)
-
-
-@lean
-def _update_rich(
-    a: np.ndarray,
-    u: np.ndarray,
-    v: np.ndarray,
-    w: np.ndarray,
-    rests: np.ndarray,
-    keep_u: np.ndarray,
-    keep_v: np.ndarray,
-    keep_w: np.ndarray,
-    bias: np.ndarray,
-    threshold: np.ndarray,
-    jump: np.ndarray,
-    refractory: np.ndarray,
-    fired: np.ndarray,
-    busy: np.ndarray,
-    values: np.ndarray,
-) -> int:
-    """As :func:`_update`, of neurons that adapt, rest or send values. `busy` is 0, 1 or, of two compartments, 2.
-
-    w: what the second compartment adds in this step; on return, what it adds in the next one, which is known once
-    it is known which neurons spike. rests: steps for which each still rests. values: written where spikes carry
-    them, else of no length.
-    """
-    active = 0
-    graded = len(values) > 0
-    for i in range(len(a)):
-        second = w[i] != 0
-        held = (u[i] != 0) & (keep_u[i] != 0)
-        works = second + (held | (v[i] != 0) | (a[i] != 0) | (bias[i] != 0) | second)
-        active += works
-        busy[i] = works
-        size = abs(np.int64(u[i]))
-        new_u = (size * keep_u[i] >> DECAY) * (1 if u[i] >= 0 else -1) + (np.int64(a[i]) << UNIT)
-        if new_u > RANGE:
-            new_u -= 2 * RANGE
-        elif new_u <= -RANGE:
-            new_u += 2 * RANGE
-        size = abs(np.int64(v[i]))
-        new_v = (size * keep_v[i] >> DECAY) * (1 if v[i] >= 0 else -1) + new_u + w[i] + bias[i]
-        new_v = min(max(new_v, -RANGE + 1), RANGE - 1) if rests[i] == 0 else 0
-        spike = rests[i] == 0 and (new_v >> UNIT > threshold[i] >> UNIT if graded else new_v > threshold[i])
-        size = abs(np.int64(w[i]))
-        new_w = (size * keep_w[i] >> DECAY) * (1 if w[i] >= 0 else -1) - (jump[i] if spike else 0)
-        a[i] = 0
-        u[i] = new_u
-        v[i] = 0 if spike else new_v
-        w[i] = min(max(new_w, -RANGE + 1), RANGE - 1)
-        rests[i] = refractory[i] if spike else max(rests[i] - 1, 0)
-        fired[i] = spike
-        if graded:
-            values[i] = new_v >> UNIT
-    return active
-
-
-@lean
 def _collect(fired: np.ndarray, events: np.ndarray) -> int:
     """Indices of the non-zero entries of `fired`, which are bytes or int32; returns how many."""
     found = 0
@@ -349,6 +248,7 @@ def run(
     jump: np.ndarray,
     refractory: np.ndarray,
     values_at: np.ndarray,
+    resets: np.ndarray,
     places: Places,
     counts: np.ndarray,
     sums: np.ndarray,
@@ -363,7 +263,7 @@ def run(
     spikes: uint8 (samples, steps, inputs); or int32 values, of which each delivers that many times its weights, and
     the input's projections are Linear in the tables. interval: the state is cleared in every step that it divides,
     and so in step 0. A state of one recording alone serves for whole recordings, one after the other.
-    feed .. values_at: see :class:`snnc.simulator.tables.Tables`.
+    feed .. resets: see :class:`snnc.simulator.tables.Tables`.
 
     Added to, and so carried on from piece to piece: counts: int32 (samples, neurons), spikes. sums: int64 (samples,
     neurons of read-outs), of their membranes. layer_active: int64 (samples, populations), active neuron updates.
@@ -417,7 +317,7 @@ def run(
                     if rich[p] >= 0:
                         i, j = rich[p], rich[p] + high - low
                         start, stop = (values_at[p], values_at[p] + high - low) if values_at[p] >= 0 else (0, 0)
-                        working_here = _update_rich(
+                        working_here = update_rich(
                             a[low:high],
                             u[low:high],
                             v[low:high],
@@ -433,9 +333,10 @@ def run(
                             fired[low:high],
                             busy[low:high],
                             past[now, start:stop],
+                            resets[p],
                         )
                     else:
-                        working_here = _update(
+                        working_here = update(
                             a[low:high],
                             u[low:high],
                             v[low:high],
@@ -445,6 +346,7 @@ def run(
                             threshold[low:high],
                             fired[low:high],
                             busy[low:high],
+                            resets[p],
                         )
                     layer_active[n, p] += working_here
                     step_work[n, step, BUSY] += working_here

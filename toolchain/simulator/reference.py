@@ -13,6 +13,16 @@ towards zero)::
     s  = v > (threshold << 6)
     v  = 0  where s                                                        (u is kept)
 
+Of a population that resets by subtraction, v' and the last line depend on the moment of its semantics
+(:class:`snnc.network.Semantics`). With h = threshold << 6, which must not be negative, and r = v > h of the membrane as
+the step before has left it::
+
+    now       v = v - h  where s
+    next      v' = ... + u + (bias << 6) - r h          and v stays as it is, where s, too
+    recheck   v' = ... + u + (bias << 6) - r h          v = v - (s - r) h
+
+No v leaves its range by that: it is above h where h is taken off, and where h is given back, once two of them fitted.
+
 =========  ========================================================  ====================
 symbol     meaning                                                   range
 =========  ========================================================  ====================
@@ -39,7 +49,8 @@ with w_decay as the other decays, and w_jump 0 .. 2^17-1.
 A ``graded_fixed`` neuron compares in units of 2^6, s = (v >> 6) > threshold, and its spike carries the value v >> 6:
 it delivers so many times its weights.
 
-A neuron with `refractory` > 0 rests for so many steps after a spike: v is 0 and s is 0, while u and w go on.
+A neuron with `refractory` > 0 rests for so many steps after a spike: v is 0 and s is 0, while u and w go on. So what a
+subtraction has left is lost in the first of them.
 
 A wrap brings u into its range while ``|a| < 2^18``; beyond, the same single wrap is applied
 and u may leave the range, as it does in Lava. Registers are computed here in 64 bits, so that
@@ -63,7 +74,7 @@ from collections import deque
 import numpy as np
 
 from snnc.errors import InputError
-from snnc.network import ADAPTIVE, GRADED, READ_OUT, Network
+from snnc.network import ADAPTIVE, GRADED, READ_OUT, USUAL, Network, Semantics
 from snnc.ops import matrix
 from snnc.simulator.common import input_of, integer_op, integer_params
 
@@ -90,23 +101,30 @@ def step(
     w: np.ndarray | int = 0,
     rests: np.ndarray | bool = False,
     graded: bool = False,
+    how: Semantics = USUAL,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One step of neurons: (u, v, spikes) from (u, v) and the summed weights `a`.
 
     params: int64 arrays by the names of the table above, (neurons,); without a threshold no neuron spikes. u, v, a:
     int64 (samples, neurons). w: what the second compartment of this step adds, see :func:`adapt`. rests: neurons that
-    spiked less than `refractory` steps ago. graded: return values instead of spikes.
+    spiked less than `refractory` steps ago. graded: return values instead of spikes. how: what a spike does to v, and
+    when.
     """
     u = shift_to_zero(u * (4096 - params["u_decay"]), DECAY) + (a << UNIT)
     u = np.where(u > RANGE, u - 2 * RANGE, np.where(u <= -RANGE, u + 2 * RANGE, u))
-    v = shift_to_zero(v * (4096 - params["v_decay"]), DECAY) + u + w + (params["bias"] << UNIT)
+    h = params["threshold"] << UNIT if "threshold" in params else RANGE
+    again = (v > h) & ~np.asarray(rests) & (how.reset == "subtract") & (how.when != "now")
+    v = shift_to_zero(v * (4096 - params["v_decay"]), DECAY) + u + w + (params["bias"] << UNIT) - again * h
     v = np.where(rests, 0, np.clip(v, -RANGE + 1, RANGE - 1))
     if graded:
         values = np.where((v >> UNIT > params["threshold"]) & ~np.asarray(rests), v >> UNIT, 0)
         return u, np.where(values > 0, 0, v), values
-    spikes = v > (params["threshold"] << UNIT) if "threshold" in params else np.zeros(v.shape, bool)
-    spikes &= ~np.asarray(rests)
-    return u, np.where(spikes, 0, v), spikes
+    spikes = (v > h) & ~np.asarray(rests)
+    if how.reset == "zero":
+        return u, np.where(spikes, 0, v), spikes
+    if how.when != "next":
+        v = v - (spikes.astype(np.int64) - again) * h
+    return u, v, spikes
 
 
 def adapt(params: dict[str, np.ndarray], w: np.ndarray, spikes: np.ndarray) -> np.ndarray:
@@ -166,7 +184,8 @@ def trace(network: Network, spikes: np.ndarray) -> dict[tuple[str, str], np.ndar
                     second[name] = adapt(params[name], second[name], past[name][1])
                 rests = left[name] > 0
                 value = population.neuron == GRADED
-                u, v, fired = step(params[name], *state[name], a, second.get(name, 0), rests, value)
+                how = population.semantics
+                u, v, fired = step(params[name], *state[name], a, second.get(name, 0), rests, value, how)
                 left[name] = np.where(fired > 0, params[name].get("refractory", 0), np.maximum(left[name] - 1, 0))
                 state[name] = (u, v)
                 result.setdefault(("u", name), []).append(u)

@@ -46,6 +46,9 @@ CAUSES = (
     "synops",
 )
 
+# What a spike does to a membrane: all of it is taken off, or the threshold, and when (snnc.network.Semantics).
+TO_ZERO, NOW, NEXT, RECHECK = range(4)
+
 # Bounds within which 32-bit registers are exact; see Tables.
 NARROW_INPUT = 1 << 18
 NARROW_BIAS = 1 << 24
@@ -68,6 +71,7 @@ class Tables:
     reads: int64 (P,), column of the first neuron of each read-out when these are laid end to end; else -1.
     rich: the same for neurons that adapt, rest or send values, of which keep_w, jump and refractory, int64 (A,), hold
     what they have more. values_at: the same for those that send values, the input of graded data included.
+    resets: int64 (P,), what a spike does to the membrane, one of TO_ZERO, ... above.
     """
 
     register: np.dtype
@@ -91,6 +95,7 @@ class Tables:
     jump: np.ndarray
     refractory: np.ndarray
     values_at: np.ndarray
+    resets: np.ndarray
 
     @property
     def arrays(self) -> tuple[Any, ...]:
@@ -180,6 +185,7 @@ def flatten(network: Network, *, graded: bool = False) -> Tables:
         jump=_more(network, rich, orders, "w_jump") << UNIT,
         refractory=_more(network, rich, orders, "refractory"),
         values_at=_columns(network, values),
+        resets=np.array([reset_of(p) for p in network.populations], np.int64),
     )
 
 
@@ -209,6 +215,12 @@ def place(network: Network, tables: Tables, image: Image | None) -> Placement:
         else rules(image, takes.unit),
     )
     return Placement(stored.shape[1], places)
+
+
+def reset_of(population: Population) -> int:
+    """What a spike does to the membranes of a population, one of TO_ZERO, NOW, NEXT, RECHECK."""
+    moments = {"now": NOW, "next": NEXT, "recheck": RECHECK}
+    return moments[population.semantics.when] if population.subtracts else TO_ZERO
 
 
 def neuron_order(network: Network) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Traces: spikes and registers of a layer, written down step by step.
 
-A trace is (kind, layer): ``spikes`` (bool), ``u`` or ``v``, the registers as they are after the step, so that v is 0
-where the neuron has just spiked. v is int32; u is int32, or int64 where the network's inputs can carry it beyond
-(:class:`snnc.simulator.tables.Tables`). Traces go to sinks, piece by piece, from the threads that make them.
+A trace is (kind, layer): ``spikes`` (bool), ``u`` or ``v``, the registers as they are after the step, so that v is what
+a reset has left where the neuron has just spiked. v is int32; u is int32, or int64 where the network's inputs can carry
+it beyond (:class:`snnc.simulator.tables.Tables`). Traces go to sinks, piece by piece, from the threads that make them.
 """
 
 from __future__ import annotations

@@ -34,6 +34,8 @@ VERSION = 2
 # Mean rate, in spikes per neuron and step, below which a population passes on next to nothing.
 SILENT = 1e-3
 
+ANEW = "run again without resuming"
+
 # Independent random streams of a run.
 _WEIGHTS, _TRAINING, _ALGORITHM = range(3)
 
@@ -90,6 +92,8 @@ class Session:
     request: everything that determines the result besides the recipe, as plain values; a run is only resumed for an
     equal one. compute: where and how to train. chip: for what a method asks of the target. Raises UsageError where
     `resume` finds another request, InputError where it finds a damaged file.
+
+    stages: what has been trained, by name, in the order of training.
     """
 
     def __init__(
@@ -130,7 +134,7 @@ class Session:
             **request,
             "rewind": self.recipe.rewind if request.get("rewind") is None else request["rewind"],
         }
-        self._stages: dict[str, Stage] = {}
+        self.stages: dict[str, Stage] = {}
         self._current: tuple[str, Snapshot, dict[str, Tensor] | None] | None = None
         if resume:
             self._restore()
@@ -146,7 +150,7 @@ class Session:
     def loaded(self, state: Mapping[str, Tensor], **args: Any) -> SpikingNetwork:
         """The network with the weights, and everything else, of `state`."""
         model = self.fresh(**args)
-        model.load_state_dict(dict(state))
+        self._fill(model, state)
         return model
 
     def draw(self, number: int = 0) -> int:
@@ -171,14 +175,14 @@ class Session:
         name: unique in this run. keep: number of epochs after which the weights are remembered as `kept`.
         lr: instead of the recipe's. steps, penalty: see :class:`snnc.tickets.training.Plan`.
         """
-        if name in self._stages:
-            return self._stages[name]
+        if name in self.stages:
+            return self.stages[name]
         if masks is not None:
             attach(model, masks)
         start, kept = None, None
         if self._current and self._current[0] == name:
             _, start, kept = self._current
-            model.load_state_dict(start.state)
+            self._fill(model, start.state)
         last = start
 
         def after(snapshot: Snapshot) -> None:
@@ -189,7 +193,7 @@ class Session:
             self._save()
             self._progress(name, snapshot.epoch, epochs, f"validation {snapshot.log[-1]['validation']:.1%}")
 
-        seed = derive(self.seed, _TRAINING, len(self._stages))
+        seed = derive(self.seed, _TRAINING, len(self.stages))
         plan = Plan(epochs, self.recipe.batch, lr or self.recipe.lr, seed, steps, penalty)
         fit(
             model,
@@ -205,20 +209,20 @@ class Session:
         acting = attached(model)
         summary = {"sparsity": sparsity_of(acting) if acting else 0.0, **self._health(name, model, steps)}
         entries = [{"stage": name, **entry} for entry in (*(last.log if last else []), summary)]
-        self._stages[name] = Stage(plain_state(model), acting, kept, entries, last.memory if last else None)
+        self.stages[name] = Stage(plain_state(model), acting, kept, entries, last.memory if last else None)
         self._current = None
         self._save()
-        return self._stages[name]
+        return self.stages[name]
 
     def pruned(self, name: str, state: Mapping[str, Tensor], masks: Masks, **args: Any) -> Stage:
         """A stage that trains nothing: the network of `state` under `masks`, as it is."""
-        if name not in self._stages:
+        if name not in self.stages:
             model = self.loaded(state, **args)
             attach(model, masks)
             entry = {"stage": name, "sparsity": sparsity_of(masks), **self._health(name, model, None)}
-            self._stages[name] = Stage(plain_state(model), masks, None, [entry])
+            self.stages[name] = Stage(plain_state(model), masks, None, [entry])
             self._save()
-        return self._stages[name]
+        return self.stages[name]
 
     def finish(
         self,
@@ -260,7 +264,7 @@ class Session:
             bits=self.recipe.bits,
             data=self.data.spec,
             seed=self.seed,
-            log=[*(entry for s in self._stages.values() for entry in s.log), *map(dict, notes)],
+            log=[*(entry for s in self.stages.values() for entry in s.log), *map(dict, notes)],
             parent=ancestor,
             accuracy={"validation": validation, "test": right},
             groups=groups or {},
@@ -279,9 +283,19 @@ class Session:
                 )  # fmt: skip
         return {"validation": right, **{f"rate {population}": rate for population, rate in rates.items()}}
 
+    def _fill(self, model: SpikingNetwork, state: Mapping[str, Tensor]) -> None:
+        try:
+            model.load_state_dict(dict(state))
+        except RuntimeError as error:  # torch's word for names or shapes that differ
+            raise InputError(
+                f"the weights in the record are not of this network: {str(error).splitlines()[-1].strip()}",
+                where=str(self._path),
+                fix=ANEW,
+            ) from None
+
     def _save(self) -> None:
         current = self._current and {"stage": self._current[0], **vars(self._current[1]), "kept": self._current[2]}
-        stages = {name: {**vars(stage), "masks": pack(stage.masks)} for name, stage in self._stages.items()}
+        stages = {name: {**vars(stage), "masks": pack(stage.masks)} for name, stage in self.stages.items()}
         header = {"format": FORMAT, "version": VERSION, "request": self._request}
         save_plain({**header, "stages": stages, "current": current}, self._path)
 
@@ -290,18 +304,32 @@ class Session:
             _logger.info("there is nothing to resume at %s: starting anew", self._path)
             return
         plain = archive.load_plain(self._path)
-        where, fix = str(self._path), "run again without resuming"
+        where = str(self._path)
         if not isinstance(plain, dict) or (plain.get("format"), plain.get("version")) != (FORMAT, VERSION):
-            raise InputError("this is not an unfinished run of this version of snnc", where=where, fix=fix)
+            raise InputError("this is not an unfinished run of this version of snnc", where=where, fix=ANEW)
         if not isinstance(plain.get("request"), dict):
-            raise InputError("the record of an unfinished run is damaged", where=where, fix=fix)
+            raise InputError("the record of an unfinished run is damaged: no request", where=where, fix=ANEW)
         differ = [key for key, value in self._request.items() if plain["request"].get(key) != value]
         if differ:
             changes = ", ".join(f"{key} (was {plain['request'].get(key)})" for key in differ)
-            raise UsageError(f"the unfinished run had other arguments: {changes}", where=where, fix=fix)
-        stages = plain["stages"].items()
-        self._stages = {name: Stage(**{**stage, "masks": unpack(stage["masks"])}) for name, stage in stages}
-        if plain["current"]:
-            current = dict(plain["current"])
-            name, kept = current.pop("stage"), current.pop("kept")
-            self._current = (name, Snapshot(**current), kept)
+            raise UsageError(f"the unfinished run had other arguments: {changes}", where=where, fix=ANEW)
+        try:
+            self.stages = {name: _stage(**stage) for name, stage in plain["stages"].items()}
+            self._current = _current(**plain["current"]) if plain["current"] else None
+        except (InputError, KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+            reason = error.message if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            raise InputError(f"the record of an unfinished run is damaged: {reason}", where=where, fix=ANEW) from None
+
+
+def _stage(masks: Any, **rest: Any) -> Stage:
+    """A stage as :meth:`Session._save` wrote it; any of several errors where it did not."""
+    stage = Stage(**rest, masks=unpack(masks))
+    _ = stage.validation, stage.silent, {**stage.state}, {**(stage.kept or {})}
+    return stage
+
+
+def _current(stage: str, kept: Any, **snapshot: Any) -> tuple[str, Snapshot, dict[str, Tensor] | None]:
+    """The training that was under way, in the same way."""
+    last = Snapshot(**snapshot)
+    _ = last.log[-1]["validation"], {**last.state}, {**(kept or {})}, last.optimizer["param_groups"], range(last.epoch)
+    return stage, last, kept

@@ -38,8 +38,11 @@ class Neurons(AbstractProcess):
         w  = clip(sr(w (4096 - w_decay)) - (w_jump << 6) (spiked in the step before))
         u  = wrap(sr(u (4096 - u_decay)) + (a << 6))
         v  = clip(sr(v (4096 - v_decay)) + u + w + (bias << 6));  0 while a neuron rests
-        s  = v > (threshold << 6), and where s: v = 0, or v - (threshold << 6) if `subtract`
+        s  = v > (threshold << 6), and where s: v = 0
 
+    subtract: the moment at which a spike takes h = threshold << 6 off v instead, "now", "next" or "recheck". "now": in
+    place of v = 0. Else h is taken off in the next step, before v is clipped, where v > h was left; and where
+    "recheck" finds a spike all the same, or one less than in the step before, v - h or v + h is what is left of it.
     graded: s = (v >> 6) > threshold, and the spike carries v >> 6. refractory: steps for which a neuron rests after a
     spike. All registers are numbers or arrays of `shape`. State is reset in every step t, counted from 1, for which
     (t - reset_offset) is a multiple of reset_interval. needs: for which of this Lava's LIF will not do, in words.
@@ -57,7 +60,7 @@ class Neurons(AbstractProcess):
         w_jump: Any = 0,
         refractory: Any = 0,
         graded: bool = False,
-        subtract: bool = False,
+        subtract: str = "",
         reset_interval: int = 1,
         reset_offset: int = 0,
         needs: str = "",
@@ -143,11 +146,16 @@ class PyNeurons(PyLoihiProcessModel):
         u = _decayed(self.u, of["u_decay"]) + (a << UNIT)
         self.u[...] = np.where(u > RANGE, u - 2 * RANGE, np.where(u <= -RANGE, u + 2 * RANGE, u))
         rests = self.left > 0
-        v = _clip(_decayed(self.v, of["v_decay"]) + self.u + self.w + (of["bias"] << UNIT))
+        h = of["threshold"] << UNIT
+        owed = (self.v > h) & ~rests & (self.subtract in ("next", "recheck"))
+        v = _clip(_decayed(self.v, of["v_decay"]) + self.u + self.w + (of["bias"] << UNIT) - owed * h)
         v = np.where(rests, 0, v)
-        above = v >> UNIT > of["threshold"] if self.graded else v > of["threshold"] << UNIT
+        above = v >> UNIT > of["threshold"] if self.graded else v > h
         self.spiked = above & ~rests
-        self.v[...] = np.where(self.spiked, v - (of["threshold"] << UNIT) if self.subtract else 0, v)
+        if not self.subtract:
+            self.v[...] = np.where(self.spiked, 0, v)
+        else:
+            self.v[...] = v if self.subtract == "next" else v - (self.spiked.astype(np.int64) - owed) * h
         self.left = np.where(self.spiked, of["refractory"], np.maximum(self.left - 1, 0))
         self.s_out.send(np.where(self.spiked, v >> UNIT if self.graded else 1, 0).astype(np.int32))
 

@@ -21,7 +21,7 @@ PARAMETER = "probe"
 def probe(neurons: AbstractProcess, *, files: Mapping[str, str], first: int) -> None:
     """Have registers of a process recorded, where it is run with :class:`Probing`.
 
-    files: "u", "v" or both -> existing ``.npy`` of int32, (rows, *shape reversed), C order, while Lava's shapes are
+    files: "u", "v" or both -> existing ``.npy`` of integers, (rows, *shape reversed), C order, while Lava's shapes are
     (columns, rows, channels). first: the step, counted from 0, that goes to row 0; steps outside the rows are not kept.
     """
     neurons.proc_params[PARAMETER] = (dict(files), first)

@@ -10,9 +10,9 @@ A request is one line on standard input; there may be several, one after the oth
 or, of an exported program, ``"program": "folder"`` instead of "net" and "sparse". ``spikes`` holds integers,
 (samples * T, *shape), C order; message_bits is 0 where they are zeros and ones. The samples run back to back in one
 Lava run, with all state reset between them. "record" names populations by their places in the network, from 1 on, of
-which spikes or registers are wanted. They are written to ``folder/k.npy``, bool, ``k.u.npy`` and ``k.v.npy``, int32,
-all (samples * T, *shape), C order. A population that lies k steps behind the input shows what belongs to a step k steps
-late; that shift is taken out here.
+which spikes or registers are wanted. They are written to ``folder/k.npy``, bool, ``k.u.npy``, int64, and ``k.v.npy``,
+int32, all (samples * T, *shape), C order. A population that lies k steps behind the input shows what belongs to a step
+k steps late; that shift is taken out here.
 Answers, one line each on standard output::
 
     {"done": steps, "of": steps}                    now and then
@@ -76,7 +76,7 @@ def run(request: dict[str, Any], answers: TextIO) -> None:
             kind: _room(Path(request["folder"], f"{k}{ending}"), (rows, *shape[::-1]), dtype)
             for kind, ending, dtype in (
                 ("spikes", ".npy", np.bool_),
-                ("u", ".u.npy", np.int32),
+                ("u", ".u.npy", np.int64),  # what values bring can be beyond 32 bits
                 ("v", ".v.npy", np.int32),
             )
             if k in request["record"].get(kind, ())

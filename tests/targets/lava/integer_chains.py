@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from integer_networks import population
 
 from snnc.network import Network, Population, Projection
 from snnc.ops import Conv2d, Linear, Shape, canonical
@@ -23,8 +24,7 @@ def conv(weight: np.ndarray, **options: object) -> Conv2d:
 
 def layer(name: str, shape: Shape, **params: object) -> Population:
     """A ``cuba_fixed`` population; params are scalars, or arrays that broadcast to `shape`."""
-    values = {key: np.broadcast_to(np.asarray(value), shape).astype(np.int32) for key, value in (LIF | params).items()}
-    return Population(name, shape, "cuba_fixed", values)
+    return population(name, shape, **(LIF | params))
 
 
 def chain(shape: Shape, *layers: tuple[Linear | Conv2d, Mapping[str, object]]) -> Network:
@@ -36,6 +36,16 @@ def chain(shape: Shape, *layers: tuple[Linear | Conv2d, Mapping[str, object]]) -
         populations.append(layer(f"l{k}", op.output_shape(pre.shape), **params))
         projections.append(Projection(f"p{k}", pre.name, f"l{k}", (op,)))
     return Network(tuple(populations), tuple(projections), (populations[-1].name,), 1e-3, "test")
+
+
+def cuba(rng: np.random.Generator) -> Network:
+    """Currents that decay, and round towards zero on both sides of it."""
+    params = {"u_decay": 1024, "v_decay": 400}
+    return chain(
+        (60,),
+        (dense(rng.integers(-100, 110, (40, 60))), {**params, "threshold": 900}),
+        (dense(rng.integers(-100, 110, (10, 40))), {**params, "threshold": 500}),
+    )
 
 
 def spikes(rng: np.random.Generator, samples: int, steps: int, shape: Sequence[int], rate: float) -> np.ndarray:

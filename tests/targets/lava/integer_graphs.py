@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +15,15 @@ Rng = np.random.Generator
 Build = Callable[[Rng], Network]
 
 
-def graph(shape: Shape, layers: tuple[Population, ...], *projections: tuple[str, str, Linear | Conv2d, int]) -> Network:
-    """Projections are (pre, post, operation, delay); the input is "in", the last layer the output."""
+def graph(
+    shape: Shape, layers: Sequence[Population], *projections: tuple[str, str, Linear | Conv2d] | tuple
+) -> Network:
+    """Projections are (pre, post, operation) and, where there is one, the delay; the input is "in", the last layer the
+    output.
+    """
     made = tuple(
-        Projection(f"{pre}-{post}-{k}", pre, post, (op,), delay) for k, (pre, post, op, delay) in enumerate(projections)
+        Projection(f"{pre}-{post}-{k}", pre, post, (op,), *delay)
+        for k, (pre, post, op, *delay) in enumerate(projections)
     )
     return Network((Population("in", shape, "input"), *layers), made, (layers[-1].name,), 1e-3, "graph")
 
@@ -95,6 +100,7 @@ def recurrent(rng: Rng) -> Network:
 
 
 def recurrent_conv(rng: Rng) -> Network:
+    """A kernel from an image of neurons to itself."""
     return graph(
         (1, 6, 6),
         (layer("a", (2, 6, 6), threshold=200), layer("b", (4,), threshold=200)),
@@ -231,6 +237,7 @@ def adaptive(rng: Rng) -> Network:
 
 
 def resting(rng: Rng) -> Network:
+    """Neurons that rest after a spike."""
     rests = rng.integers(0, 5, (20,))
     return graph(
         (30,),
@@ -309,6 +316,7 @@ def read_out(rng: Rng) -> Network:
 
 
 def read_out_conv(rng: Rng) -> Network:
+    """An image of membranes that are read."""
     return graph(
         (1, 5, 6),
         (layer("a", (2, 5, 6), threshold=200), as_kind(layer("r", (3, 2, 2)), "cuba_li_fixed")),

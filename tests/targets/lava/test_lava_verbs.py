@@ -8,9 +8,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from integer_chains import spikes
+from integer_chains import cuba, spikes
 from integer_graphs import GRAPHS
-from test_lava_run import cuba
 
 import snnc
 from snnc import cli
