@@ -130,12 +130,6 @@ def _check_projection(network: Network, projection: Projection) -> None:
             where=where,
             fix=PROGRAM if spare >= 0 else "run it with snnc simulate",
         )
-    if network[projection.pre].semantics.output == "next":
-        raise InputError(
-            f"spikes leave '{projection.pre}' a step late, which netx does not know",
-            where=where,
-            fix="compile it (snnc compile), which finds the neurons of a chip",
-        )
     if projection.delay > MAX_DELAY:
         raise InputError(
             f"it has a delay of {projection.delay} steps; netx cuts delays to {MAX_DELAY}",

@@ -282,14 +282,6 @@ REFUSED: dict[str, tuple[Network, str, str]] = {
         "layer 'l1'",
         "subtracts the threshold",
     ),
-    "late": (
-        replace(
-            mlp(),
-            populations=(mlp()["in"], replace(mlp()["l1"], semantics=Semantics(output="next")), mlp()["l2"]),
-        ),
-        "projection 'p2'",
-        "spikes leave 'l1' a step late",
-    ),
     "delay-long": (
         replace(mlp(), projections=(replace(mlp().projections[0], delay=63), mlp().projections[1])),
         "projection 'p1'",
