@@ -121,10 +121,14 @@ def _links(network: Network, feed: Population) -> tuple[tuple[tuple[Projection, 
 def _check_projection(network: Network, projection: Projection) -> None:
     where = f"projection '{projection.name}'"
     if network.rank[projection.pre] > network.rank[projection.post]:
+        for p in network.projections:
+            integer_op(p)
+        # A pipeline takes a step for each layer in between.
+        spare = network.depths[projection.post] - network.depths[projection.pre] + network.lag(projection) - 1
         raise InputError(
             f"it leads from '{projection.pre}' back to '{projection.post}'; in netx a layer feeds back to itself alone",
             where=where,
-            fix="run it with snnc simulate",
+            fix=PROGRAM if spare >= 0 else "run it with snnc simulate",
         )
     if projection.delay > MAX_DELAY:
         raise InputError(

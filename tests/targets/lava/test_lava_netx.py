@@ -230,6 +230,13 @@ REFUSED: dict[str, tuple[Network, str, str]] = {
         "projection 'back'",
         "back to 'l1'; in netx a layer feeds back to itself alone",
     ),
+    "feedback-delayed": (
+        replace(
+            mlp(), projections=(*mlp().projections, Projection("back", "l2", "l1", (dense(random(4, 3)),), delay=1))
+        ),
+        "projection 'back'",
+        "back to 'l1'; in netx a layer feeds back to itself alone",
+    ),
     "loop-of-conv": (
         replace(
             convolutional(),
@@ -317,7 +324,7 @@ REFUSED: dict[str, tuple[Network, str, str]] = {
 HELD_BY_A_PROGRAM = {
     *("weight-zero", "weight-minus-64", "weight-minus-1", "threshold-varies", "u-decay-varies", "v-decay-varies"),
     *("conv-after-dense", "skip", "fork", "delay-long", "delay-conv", "delay-twice"),
-    *("loop-of-conv", "loop-behind-conv", "loop-delayed", "loop-delay-in-front"),
+    *("feedback-delayed", "loop-of-conv", "loop-behind-conv", "loop-delayed", "loop-delay-in-front"),
     *("loop-weight-minus-128", "loop-weight-zero", "adaptive", "graded", "refractory", "subtract"),
 }
 """What the refusal of these says to be exported as a program."""

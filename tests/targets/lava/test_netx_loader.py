@@ -50,10 +50,13 @@ def recurrent(weight: object, loop: object, **fields: Any) -> tuple[Group, Group
     return first, {**layer, "type": np.array([b"dense_rec"]), "weight_rec": np.array(loop)}
 
 
+SKIPPED = ("affine", "sparse", "attention", "conv_rec")
 ODD = [[129, -131], [-1, 3]]
 FILES: dict[str, tuple[tuple[Group, ...], int]] = {
     # name: layers; steps to run, 0 to load only
     "dense": (dense([[3, -5], [7, 100]]), 2),
+    "dense-pre": (dense([[3, -5], [7, 100]], pre=0, post=np.array([0, 1])), 2),
+    "values": (({**entry(2), "neuron": NEURON}, dense([[3, -5], [7, 100]])[1]), 1),
     "dense-bias": (dense([[3, -5], [7, 100]], bias=np.array([9, -4])), 2),
     "dense-delay": (dense([[3, -5], [7, 100]], delay=np.array([[0, 1], [1, 0]])), 3),
     "dense-delay-long": (dense([[3, -5], [7, 100]], delay=np.array([[0, 90], [1, 0]])), 0),
@@ -71,7 +74,7 @@ FILES: dict[str, tuple[tuple[Group, ...], int]] = {
     "dense_comp": ((*dense([[3, -5], [7, 100]]), group("dense_comp", (2,), weight=np.ones((2, 2)))), 0),
     **{
         f"skipped-{kind}": ((*dense([[3, -5], [7, 100]]), group(kind, (2,), weight=np.ones((2, 2)))), 0)
-        for kind in ("affine", "sparse", "attention")
+        for kind in SKIPPED
     },
     "zeros": (dense([[0, 0], [0, 0]]), 0),
     "all-minus-64": (dense([[-64, -64]]), 2),
@@ -129,6 +132,16 @@ def test_dense(found: Found) -> None:
     assert current(found, "dense") == [-2, 107]
 
 
+def test_a_file_is_a_chain_whatever_it_says(found: Found) -> None:
+    """No field leads elsewhere than from one layer to the next."""
+    assert found["dense-pre"] == found["dense"]
+
+
+def test_an_input_with_neurons_has_no_way_in(found: Found) -> None:
+    """Its port leads nowhere. Values are set as biases, or go to the port of its neurons."""
+    assert "No subcompiler exists" in found["values"]["error"]
+
+
 def test_flatten(found: Found) -> None:
     """In front of the first block it changes nothing."""
     assert found["flatten"]["layers"] == ["Dense"]
@@ -180,7 +193,7 @@ def test_complex_layers_crash(found: Found) -> None:
     assert found["dense_comp"]["error"].startswith("AttributeError: 'Network' object has no attribute 'create_complex")
 
 
-@pytest.mark.parametrize("kind", ["affine", "sparse", "attention"])
+@pytest.mark.parametrize("kind", SKIPPED)
 def test_unknown_kinds_are_skipped_in_silence(found: Found, kind: str) -> None:
     assert found[f"skipped-{kind}"]["layers"] == ["Dense"]
 
