@@ -15,6 +15,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -151,10 +152,10 @@ def _build(target: Path, say: Progress) -> None:
     say(f"creating {target}")
     _run([base, "-m", "venv", str(target)], "Python cannot create an environment")
     pip = [str(_interpreter(target)), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+    pip.append("--require-hashes")  # what the registry serves is what was tried
     for name, options in zip(REQUIREMENTS, ([], ["--ignore-requires-python", "--no-deps"]), strict=True):
         path = _HERE / name
-        pins = (line for line in path.read_text().splitlines() if line and not line.startswith("#"))
-        say(f"installing {', '.join(pins)}")
+        say(f"installing {', '.join(f'{package}=={version}' for package, version in _pins(path))}")
         _run([*pip, *options, "-r", str(path)], "pip cannot install Lava")
     # Both wheels of Lava drop their test suites, 110 MB, as a top-level package `tests`.
     for tests in target.glob("lib/python3.*/site-packages/tests"):
@@ -163,6 +164,11 @@ def _build(target: Path, say: Progress) -> None:
     versions = _versions(_interpreter(target))
     stamp = {"requirements": _fingerprint(), "python": versions["python"]}
     (target / _STAMP).write_text(json.dumps(stamp))
+
+
+def _pins(path: Path) -> list[tuple[str, str]]:
+    """Packages in a file of requirements, and their versions."""
+    return re.findall(r"^([\w-]+)==(\S+)", path.read_text(), re.M)
 
 
 def _base_python() -> str:
@@ -238,8 +244,7 @@ def _reason(printed: str) -> str:
 
 def _versions(interpreter: Path) -> dict[str, str]:
     """Versions of Python and of each pinned package; UsageError where one is missing."""
-    text = "\n".join((_HERE / name).read_text() for name in REQUIREMENTS)
-    names = [line.partition("==")[0] for line in text.splitlines() if "==" in line]
+    names = [package for name in REQUIREMENTS for package, _ in _pins(_HERE / name)]
     program = (
         "import json, sys, importlib.metadata as m;"
         "print(json.dumps({'python': sys.version.split()[0]} | {n: m.version(n) for n in sys.argv[1:]}))"

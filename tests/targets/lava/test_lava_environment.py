@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -62,6 +64,7 @@ def test_setup_builds_what_the_recipe_says(log: Path, folder: Path) -> None:
     assert asked[1].endswith("targets/lava/requirements.txt")
     assert "--no-deps" not in asked[1]
     assert "--ignore-requires-python --no-deps" in asked[2]
+    assert all("--require-hashes" in line for line in asked[1:3])
     assert asked[2].endswith("targets/lava/requirements-lava.txt")
     assert any("lava-nc==0.10.0, lava-dl==0.6.0" in stage for stage in stages)
     packages = folder / "lib" / "python3.11" / "site-packages"
@@ -225,9 +228,19 @@ def test_the_bridge_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_every_requirement_is_pinned() -> None:
+def test_every_requirement_is_pinned_and_hashed() -> None:
     folder = Path(environment.__file__).parent
-    lines = [line for name in REQUIREMENTS for line in (folder / name).read_text().splitlines()]
-    pins = [line for line in lines if line and not line.startswith("#")]
-    assert len(pins) == 7
-    assert all("==" in pin for pin in pins)
+    text = "".join((folder / name).read_text() for name in REQUIREMENTS)
+    entries = re.split(r"^(?=[\w-]+==)", re.sub(r"^#.*\n", "", text, flags=re.M), flags=re.M)[1:]
+    assert len(entries) == 7
+    for entry in entries:
+        pin, *hashes = entry.replace("\\\n", "").split()
+        assert re.fullmatch(r"[\w-]+==[\d.]+", pin)
+        assert hashes
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", each) for each in hashes), pin
+
+
+def test_what_lavas_python_runs_is_of_its_version() -> None:
+    """An interpreter of the user's may be of Python 3.10, for which Lava was released."""
+    for path in (Path(environment.__file__).parent / "worker").glob("*.py"):
+        ast.parse(path.read_text(), feature_version=(3, 10))
