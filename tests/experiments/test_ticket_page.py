@@ -65,7 +65,7 @@ def test_the_page_shows_means_and_spreads_of_the_seeds() -> None:
     assert "| imp |  | 550 | 150 | 70 |" in text  # SynOps: 500 and 600, 100 and 200, 20 and 120
     assert "| imp |  | 2.0 | 2.0 | 2.0 |" in text  # KiB
     assert "| imp |  | 3 | 3 | 3 |" in text  # nJ
-    assert "![Accuracy over sparsity and over SynOps](tickets-digits.svg)" in text
+    assert "![Accuracy over sparsity, SynOps and energy](tickets-digits.svg)" in text
     assert "Made by `python -m it`; torch 2." in text
     assert "0.0 points above weights at random places" in text
 
@@ -144,6 +144,16 @@ def test_plots_are_the_same_for_the_same_results(tmp_path: Path) -> None:
     assert files[0] == files[1]
     assert b"random-mask of imp" in files[0]
     assert b"dc:date" not in files[0]
+
+
+def test_energy_is_drawn_where_it_is_known(tmp_path: Path) -> None:
+    known = [replace(each, energy=1e-12 * each.synops) for each in rows()]
+    unknown = [replace(each, energy=None) for each in rows()]
+    for made, drawn in ((known, True), (unknown, False)):
+        file = ticket_plots.draw("digits", made, tmp_path)
+        assert file is not None
+        assert (b"energy per sample, nJ" in file.read_bytes()) == drawn
+        assert b"SynOps per sample" in file.read_bytes()
 
 
 def test_too_few_points_are_not_drawn(tmp_path: Path) -> None:

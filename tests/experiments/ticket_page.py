@@ -85,7 +85,7 @@ def page(suites: dict[str, list[Run]], commands: dict[str, str], plots: dict[str
         if runs:
             lines += ["", f"## {TITLES[suite]}", "", *_about(suite, runs, commands[suite])]
             if suite in plots:
-                lines += ["", f"![Accuracy over sparsity and over SynOps]({plots[suite]})"]
+                lines += ["", f"![Accuracy over sparsity, SynOps and energy]({plots[suite]})"]
             lines += _suite(suite, of_suite(suite, ticket_store.rows(runs)))
     return "\n".join(lines) + "\n"
 

@@ -23,7 +23,7 @@ def draw(suite: str, rows: Sequence[Row], folder: Path) -> Path | None:
     panels = [
         (of, which)
         for of in dict.fromkeys(row.model for row in rows)
-        for which in (_sparsity, _synops, _patches)
+        for which in (_sparsity, _synops, _energy, _patches)
         if len({x for row in rows if row.model == of and (x := which(row)) is not None}) >= POINTS
     ]
     if not panels:
@@ -54,6 +54,10 @@ def _synops(row: Row) -> float | None:
     return row.synops if row.patches is None and not row.dense else None
 
 
+def _energy(row: Row) -> float | None:
+    return None if row.energy is None or row.patches is not None or row.dense else 1e9 * row.energy
+
+
 def _patches(row: Row) -> float | None:
     return None if row.patches is None else 100 * (1 - row.patches)
 
@@ -61,6 +65,7 @@ def _patches(row: Row) -> float | None:
 NAMES: dict[Callable[[Row], float | None], str] = {
     _sparsity: "weights left, %",
     _synops: "SynOps per sample",
+    _energy: "energy per sample, nJ",
     _patches: "patches left, %",
 }
 
@@ -82,7 +87,7 @@ def _panel(axis: Any, rows: Sequence[Row], which: Callable[[Row], float | None])
         axis.fill_between(x, [min(v) for v in y], [max(v) for v in y], color=style["color"], alpha=0.15, linewidth=0)
     axis.set_ylim(bottom=max(axis.get_ylim()[0], 100 * max(row.accuracy for row in shown) - DEPTH))
     axis.set_xscale("log")
-    if which is not _synops:
+    if which not in (_synops, _energy):
         ticks = sorted({which(row) or 0.0 for row in shown})
         axis.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
         axis.minorticks_off()
