@@ -238,7 +238,7 @@ def test_bad_ones_are_refused() -> None:
     other = replace(adaptive("out", (1,)), semantics=Semantics("subtract"))
     with pytest.raises(InputError, match="a alif_fixed neuron has no reset 'subtract'"):
         alone(other)
-    with pytest.raises(InputError, match="takes the threshold off its membranes, which no model behind"):
+    with pytest.raises(InputError, match="a spike subtracts the threshold of its neurons, which no model behind"):
         chained(one())
 
 

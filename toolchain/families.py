@@ -32,7 +32,7 @@ class CrossbarNeuron(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The integer neuron and the widths of its registers in bits.
 
     potential_bits: with sign. threshold_bits, leak_bits: without; the leak is towards zero. resets: what a spike may
-    do.
+    do. moments: when it may subtract.
     """
 
     model: Literal["linear_fixed"]
@@ -40,6 +40,7 @@ class CrossbarNeuron(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threshold_bits: Count
     leak_bits: Count
     resets: tuple[str, ...]
+    moments: tuple[str, ...] = ("now",)
 
 
 class CrossbarSynapse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,11 +72,15 @@ class GridMesh(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GridNeuron(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The integer neuron. bits: of the potential and of all parameters, with sign. resets: what a spike may do."""
+    """The integer neuron.
+
+    bits: of the potential and of all parameters, with sign. resets: what a spike may do. moments: when it may subtract.
+    """
 
     model: Literal["linear_fixed"]
     bits: Count
     resets: tuple[str, ...]
+    moments: tuple[str, ...] = ("now",)
 
 
 class GridSynapse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
