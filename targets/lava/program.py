@@ -21,7 +21,7 @@ import numpy as np
 from snnc.errors import UsageError
 from snnc.network import Network
 from snnc.targets.lava.listing import write
-from snnc.targets.lava.processes import plan
+from snnc.targets.lava.processes import Plan, plan
 
 RUNTIME = ("__init__", "blocks", "board", "compat", "main", "neurons", "taps")
 """Modules of the worker that go beside a program."""
@@ -30,8 +30,8 @@ _MARK = "snnc_lava"
 _HERE = Path(__file__).parent / "worker"
 
 
-def export(network: Network, folder: Path) -> None:
-    """Write `network` as a program into `folder`, whole or not at all.
+def export(network: Network, folder: Path) -> Plan:
+    """Write `network` as a program into `folder`, whole or not at all; returns what is in it.
 
     network: after quantisation. Raises InputError, before anything is written, for what Lava cannot run
     (:func:`snnc.targets.lava.processes.plan`); UsageError where the folder cannot be written, or holds anything but
@@ -52,6 +52,7 @@ def export(network: Network, folder: Path) -> None:
             _replace(folder, fresh, Path(name) / "before")
     except OSError as error:
         raise UsageError(f"cannot write there: {error.strerror}", where=str(folder)) from None
+    return made
 
 
 def _replace(folder: Path, fresh: Path, before: Path) -> None:

@@ -174,8 +174,8 @@ def _write(network: Network, recording: Recording, through: Through, sparse: boo
     if through == "program":
         if sparse:
             raise UsageError("a program has Sparse processes where they pay", fix="leave that out, or run it by a .net")
-        program.export(network, folder / "program")
-        return _Written({"program": str(folder / "program")}, False, plan(network).largest_input)
+        made = program.export(network, folder / "program")
+        return _Written({"program": str(folder / "program")}, False, made.largest_input)
     netx.export(network, folder / "network.net", recording.steps)
     _, layers = chain(network)
     apart = any(layer.delay is not None or layer.recurrent is not None for layer in layers)

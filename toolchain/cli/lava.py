@@ -49,7 +49,7 @@ def lava_export(
     program: Annotated[Path | None, Parameter(help="The folder to write a program of Lava processes to.")] = None,
     steps: Annotated[int, Parameter(help="Steps per sample, recorded in the .net file.")] = 100,
 ) -> None:
-    """Write an image as a .net file that lava.lib.dl.netx loads, or as a program, which holds any image."""
+    """Write an image as a .net file that lava.lib.dl.netx loads, or as a program of Lava processes."""
     from snnc.image import Image
     from snnc.targets import lava as bridge
 

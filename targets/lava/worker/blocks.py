@@ -61,3 +61,9 @@ def shaped(source: OutPort, port: InPort) -> OutPort:
     if tuple(source.shape) == tuple(port.shape):
         return source
     return source.transpose(list(range(len(source.shape)))[::-1]).flatten()
+
+
+def failures(process: AbstractProcess) -> list[str]:
+    """Tracebacks of the processes of a run that failed, which Lava itself only counts."""
+    actors = process.runtime._messaging_infrastructure.actors
+    return [actor.exception[1] for actor in actors if actor.exception]

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from lava.magma.core.run_conditions import RunSteps
 from snnc_lava import board
-from snnc_lava.blocks import Block, Net
+from snnc_lava.blocks import Block, Net, failures
 from snnc_lava.board import Refused
 from snnc_lava.taps import Player, Recorder
 
@@ -159,15 +159,8 @@ def _play(player: Player, config: Any, total: int, watched: Sequence[Block]) -> 
         try:
             player.run(condition=RunSteps(num_steps=1 if watched else total), run_cfg=config)
         except RuntimeError as error:
-            raise _cause(player, error) from error
+            raise Failed(next(iter(failures(player)), str(error))) from error
         for block in watched:
             seen[block.name].append(block.neurons.v.get().T.astype(np.int32))
     player.stop()
     return {name: np.stack(values) for name, values in seen.items()}
-
-
-def _cause(process: Any, error: RuntimeError) -> Failed:
-    """What went wrong in a process of Lava, which only counts such errors, once it has ended all of its processes."""
-    actors = process.runtime._messaging_infrastructure.actors
-    traces = [actor.exception[1] for actor in actors if actor.exception]
-    return Failed(traces[0] if traces else str(error))

@@ -57,7 +57,7 @@ def main() -> None:
 def run(request: dict[str, Any], answers: TextIO) -> None:
     """Carry out one request (see the module) and report on `answers`."""
     # Lava can be imported only after compat.enable().
-    from blocks import feed
+    from blocks import failures, feed
     from lava.magma.core.run_conditions import RunSteps
     from probes import Probing, probe  # type: ignore[import-not-found]
     from taps import Player, PyPlayer, PyRecorder, Recorder  # type: ignore[import-not-found]
@@ -99,7 +99,7 @@ def run(request: dict[str, Any], answers: TextIO) -> None:
         try:
             player.run(condition=RunSteps(num_steps=chunk), run_cfg=config)
         except RuntimeError as error:
-            raise _cause(player, error) from error
+            raise _cause(failures(player), error) from error
         done += chunk
         _say(answers, done=done, of=total)
         # The first chunk includes the start of all processes, so it says nothing about speed.
@@ -158,10 +158,8 @@ def _room(path: Path, shape: tuple[int, ...], dtype: type) -> str:
     return str(path)
 
 
-def _cause(process: Any, error: RuntimeError) -> Exception:
-    """What went wrong in a process of Lava: Lava itself only counts such errors."""
-    actors = process.runtime._messaging_infrastructure.actors
-    traces = [actor.exception[1] for actor in actors if actor.exception]
+def _cause(traces: list[str], error: RuntimeError) -> Exception:
+    """What went wrong in a process of Lava, in one line; all of it goes to the log."""
     for trace in traces:
         print(trace, file=sys.stderr)
     return ChildProcessError(traces[0].strip().splitlines()[-1]) if traces else error

@@ -280,3 +280,20 @@ def test_the_command_line_writes_programs(tmp_path: Path, capsys: pytest.Capture
         assert cli.run(["lava", "export", str(tmp_path / "i.snnc"), *arguments]) == 2
         assert "one thing can be written at a time" in capsys.readouterr().err
     assert not (tmp_path / "q").exists()
+
+
+def test_a_process_that_fails_is_told_and_nothing_is_written(lava: Path, tmp_path: Path) -> None:
+    network = small()
+    program.export(network, tmp_path / "program")
+    taps = tmp_path / "program/snnc_lava/taps.py"
+    broken = taps.read_text().replace("spikes = self.a_in.recv()", "raise ValueError('out of paper')")
+    assert broken != taps.read_text()
+    taps.write_text(broken)
+    np.savez(tmp_path / "spikes.npz", spikes=np.ones((1, 3, *network.inputs[0].shape), np.uint8))
+    found = tmp_path / "found.npz"
+    command = [str(lava), "-Es", str(tmp_path / "program/program.py"), str(tmp_path / "spikes.npz"), "-o", str(found)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "ValueError: out of paper" in done.stderr
+    assert done.stderr.splitlines()[-1] == "error: a process of Lava failed, see above"
+    assert not found.exists()
